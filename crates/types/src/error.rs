@@ -1,0 +1,313 @@
+//! What goes wrong, as seen from outside: one table of codes with their status, text and headers.
+//!
+//! Each endpoint has a *reason* enum for us and the log; its `code()` maps every reason to an [`ErrorCode`] here, and the
+//! code alone decides what leaves the server. Descriptions are fixed ASCII texts, so nothing a caller sent is ever
+//! echoed, and all reasons behind one code look alike.
+
+use std::time::Duration;
+
+/// An OAuth error code (RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7591 §3.2.2, RFC 8707 §2, OpenID Connect
+/// Core §3.1.2.6) with everything that follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The request is malformed.
+    InvalidRequest,
+    /// The client is unknown or did not prove who it is.
+    InvalidClient,
+    /// The code or refresh token is no good.
+    InvalidGrant,
+    /// The client may not use this grant.
+    UnauthorizedClient,
+    /// The server does not run this grant.
+    UnsupportedGrantType,
+    /// The server does not answer with this response type.
+    UnsupportedResponseType,
+    /// Nothing of the scope asked for can be given.
+    InvalidScope,
+    /// The resource is unknown, or not this client's.
+    InvalidTarget,
+    /// The person, or a policy, said no.
+    AccessDenied,
+    /// `prompt=none`, but somebody has to sign in.
+    LoginRequired,
+    /// `prompt=none`, but somebody has to approve.
+    ConsentRequired,
+    /// Request objects by value are not taken (RFC 9101).
+    RequestNotSupported,
+    /// Request objects by reference are not taken (RFC 9101).
+    RequestUriNotSupported,
+    /// A redirect URI may not be registered.
+    InvalidRedirectUri,
+    /// The registration is not acceptable.
+    InvalidClientMetadata,
+    /// The kind of token cannot be revoked here (RFC 7009 §2.2.1).
+    UnsupportedTokenType,
+    /// The bearer token is no good (RFC 6750 §3.1).
+    InvalidToken,
+    /// The bearer token allows too little (RFC 6750 §3.1).
+    InsufficientScope,
+    /// Too many requests; `slow down` in plain words. Registered nowhere; used widely with status 429.
+    TooManyRequests,
+    /// A dependency refuses or did not answer in time.
+    TemporarilyUnavailable,
+    /// A fault of ours.
+    ServerError,
+}
+
+impl ErrorCode {
+    /// Every code.
+    pub const ALL: &'static [Self] = &[
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::UnsupportedResponseType,
+        Self::InvalidScope,
+        Self::InvalidTarget,
+        Self::AccessDenied,
+        Self::LoginRequired,
+        Self::ConsentRequired,
+        Self::RequestNotSupported,
+        Self::RequestUriNotSupported,
+        Self::InvalidRedirectUri,
+        Self::InvalidClientMetadata,
+        Self::UnsupportedTokenType,
+        Self::InvalidToken,
+        Self::InsufficientScope,
+        Self::TooManyRequests,
+        Self::TemporarilyUnavailable,
+        Self::ServerError,
+    ];
+
+    /// The registered spelling.
+    pub const fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP status with which the code is answered when it is answered directly.
+    pub const fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// The text of `error_description`: ASCII without quote and backslash (RFC 6749 Appendix A.8).
+    pub const fn description(self) -> &'static str {
+        self.row().2
+    }
+
+    /// The table: spelling, status, description.
+    const fn row(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::InvalidRequest => ("invalid_request", 400, "the request is malformed"),
+            Self::InvalidClient => (
+                "invalid_client",
+                401,
+                "the client is unknown or its credentials are wrong",
+            ),
+            Self::InvalidGrant => (
+                "invalid_grant",
+                400,
+                "the code or refresh token is unknown, expired, used, revoked, or bound to another request",
+            ),
+            Self::UnauthorizedClient => ("unauthorized_client", 400, "this client may not use this grant"),
+            Self::UnsupportedGrantType => (
+                "unsupported_grant_type",
+                400,
+                "the server does not support this grant type",
+            ),
+            Self::UnsupportedResponseType => (
+                "unsupported_response_type",
+                400,
+                "the server supports response_type=code only",
+            ),
+            Self::InvalidScope => ("invalid_scope", 400, "none of the scope asked for can be granted"),
+            Self::InvalidTarget => (
+                "invalid_target",
+                400,
+                "the resource is unknown or not open to this client",
+            ),
+            Self::AccessDenied => ("access_denied", 403, "the request was denied"),
+            Self::LoginRequired => ("login_required", 400, "somebody has to sign in"),
+            Self::ConsentRequired => ("consent_required", 400, "somebody has to approve the request"),
+            Self::RequestNotSupported => ("request_not_supported", 400, "request objects are not supported"),
+            Self::RequestUriNotSupported => {
+                ("request_uri_not_supported", 400, "request_uri is not supported")
+            }
+            Self::InvalidRedirectUri => (
+                "invalid_redirect_uri",
+                400,
+                "redirect URIs are https, loopback http, or a private-use scheme, without fragment or pattern",
+            ),
+            Self::InvalidClientMetadata => (
+                "invalid_client_metadata",
+                400,
+                "the client metadata are not acceptable",
+            ),
+            Self::UnsupportedTokenType => (
+                "unsupported_token_type",
+                400,
+                "this kind of token cannot be revoked here",
+            ),
+            Self::InvalidToken => (
+                "invalid_token",
+                401,
+                "the access token is missing, expired, revoked or not for this server",
+            ),
+            Self::InsufficientScope => (
+                "insufficient_scope",
+                403,
+                "the access token does not allow this operation",
+            ),
+            Self::TooManyRequests => ("too_many_requests", 429, "too many requests, wait and try again"),
+            Self::TemporarilyUnavailable => (
+                "temporarily_unavailable",
+                503,
+                "the server cannot answer at the moment, try again shortly",
+            ),
+            Self::ServerError => ("server_error", 500, "the server met an unexpected condition"),
+        }
+    }
+}
+
+/// An error as it is answered: the code, and what little may be said beside it.
+///
+/// ```
+/// use mcp_authflow_types::{ErrorCode, ErrorResponse};
+///
+/// let error = ErrorResponse::missing("code_verifier");
+/// assert_eq!(error.code, ErrorCode::InvalidRequest);
+/// assert_eq!(error.description(), "code_verifier is missing");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorResponse {
+    /// What went wrong.
+    pub code: ErrorCode,
+    /// A status that overrules the code's own: 413, 415, 504.
+    pub status: Option<u16>,
+    /// What `error_description` says in place of the code's text; fixed words and a parameter's name, never its value.
+    pub detail: Option<String>,
+    /// When to try again; sent as `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// Whether the client tried HTTP Basic, and so must be answered with a challenge (RFC 6749 §5.2).
+    pub basic_challenge: bool,
+}
+
+impl ErrorResponse {
+    /// The plain error of a code.
+    pub const fn new(code: ErrorCode) -> Self {
+        Self {
+            code,
+            status: None,
+            detail: None,
+            retry_after: None,
+            basic_challenge: false,
+        }
+    }
+
+    /// `invalid_request` with a fixed text.
+    pub fn invalid_request(detail: impl Into<String>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            ..Self::new(ErrorCode::InvalidRequest)
+        }
+    }
+
+    /// `invalid_request`: a required parameter is missing.
+    pub fn missing(parameter: &str) -> Self {
+        Self::invalid_request(format!("{parameter} is missing"))
+    }
+
+    /// `invalid_request`: a parameter's value is malformed.
+    pub fn malformed(parameter: &str) -> Self {
+        Self::invalid_request(format!("{parameter} is malformed"))
+    }
+
+    /// `invalid_request`: a parameter comes more than once. The name is said only when it is a plain word.
+    pub fn repeated(parameter: &str) -> Self {
+        let plain =
+            parameter.len() <= 64 && parameter.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        Self::invalid_request(if plain {
+            format!("{parameter} is given more than once")
+        } else {
+            "a parameter is given more than once".to_owned()
+        })
+    }
+
+    /// `temporarily_unavailable`: a dependency refuses (503).
+    pub fn unavailable() -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(2)),
+            ..Self::new(ErrorCode::TemporarilyUnavailable)
+        }
+    }
+
+    /// `temporarily_unavailable`: a dependency did not answer in time (504).
+    pub fn timed_out() -> Self {
+        Self {
+            status: Some(504),
+            ..Self::unavailable()
+        }
+    }
+
+    /// `too_many_requests` (429) with the time to wait.
+    pub fn too_many_requests(retry_after: Duration) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(ErrorCode::TooManyRequests)
+        }
+    }
+
+    /// The HTTP status.
+    pub const fn status(&self) -> u16 {
+        match self.status {
+            Some(status) => status,
+            None => self.code.status(),
+        }
+    }
+
+    /// The text of `error_description`.
+    pub fn description(&self) -> &str {
+        self.detail.as_deref().unwrap_or(self.code.description())
+    }
+
+    /// The JSON body (RFC 6749 §5.2).
+    pub fn body(&self) -> String {
+        serde_json::json!({ "error": self.code.as_str(), "error_description": self.description() })
+            .to_string()
+    }
+}
+
+impl From<ErrorCode> for ErrorResponse {
+    fn from(code: ErrorCode) -> Self {
+        Self::new(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6749 Appendix A.7, A.8
+    #[test]
+    fn codes_and_descriptions_are_plain_ascii_without_quote_and_backslash() {
+        let plain = |text: &str| {
+            text.bytes()
+                .all(|b| matches!(b, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+        };
+        for code in ErrorCode::ALL {
+            assert!(plain(code.as_str()) && plain(code.description()), "{code:?}");
+            assert!((400..=599).contains(&code.status()));
+        }
+        assert!(plain(ErrorResponse::repeated("\"\u{0}").description()));
+    }
+
+    #[test]
+    fn a_body_has_no_nulls() {
+        let body = ErrorResponse::timed_out().body();
+        assert_eq!(
+            body,
+            r#"{"error":"temporarily_unavailable","error_description":"the server cannot answer at the moment, try again shortly"}"#
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! How a client introduces itself (RFC 7591): the request as far as it is used, and the answer.
+
+use crate::{
+    ApplicationType, ClientId, ClientSecret, GrantType, RedirectUri, ResponseType, Scope, Timestamp,
+    TokenEndpointAuthMethod,
+};
+
+/// The members of a registration request that mean something here. Everything else is ignored (RFC 7591 §2), above all
+/// what a client might wish were its own to set.
+#[derive(Clone, Debug, Default)]
+pub struct RegistrationRequest {
+    /// Where answers may go, as the client spelled it.
+    pub redirect_uris: Vec<String>,
+    /// What it calls itself: a claim.
+    pub client_name: Option<String>,
+    /// Its home page: a claim.
+    pub client_uri: Option<String>,
+    /// How it wants to authenticate at the token endpoint.
+    pub token_endpoint_auth_method: Option<String>,
+    /// The grants it wants to use.
+    pub grant_types: Option<Vec<String>>,
+    /// The response types it wants to use.
+    pub response_types: Option<Vec<String>>,
+    /// The scope it believes it will ask for.
+    pub scope: Option<String>,
+    /// Web or native, as it sees itself.
+    pub application_type: Option<String>,
+    /// Which software it is, as it says.
+    pub software_id: Option<String>,
+    /// Which version of it, as it says.
+    pub software_version: Option<String>,
+    /// Whether a software statement came along. None is verified here, so none counts (RFC 7591 §2.3).
+    pub has_software_statement: bool,
+}
+
+/// Why a body is not a registration request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRegistration {
+    /// Not one JSON object, or one with repeated names or too much nesting.
+    #[error("the body is not a JSON object")]
+    NotAnObject,
+    /// A member has the wrong type. The name is one of ours, never the caller's.
+    #[error("{0} has the wrong type")]
+    WrongType(&'static str),
+    /// A text is too long.
+    #[error("{0} is too long")]
+    TooLong(&'static str),
+}
+
+impl RegistrationRequest {
+    /// The longest text member accepted, in bytes.
+    pub const MAX_TEXT_BYTES: usize = 1_024;
+    /// The deepest nesting accepted.
+    pub const MAX_DEPTH: usize = 32;
+
+    /// Reads a JSON body. A member that is `null` counts as absent, except `redirect_uris`.
+    ///
+    /// # Errors
+    /// [`InvalidRegistration`]
+    pub fn parse(body: &[u8]) -> Result<Self, InvalidRegistration> {
+        use serde_json::Value;
+
+        let value =
+            crate::json::parse_strict(body, Self::MAX_DEPTH).ok_or(InvalidRegistration::NotAnObject)?;
+        let Value::Object(members) = value else {
+            return Err(InvalidRegistration::NotAnObject);
+        };
+        let text = |name: &'static str| match members.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.len() > Self::MAX_TEXT_BYTES => {
+                Err(InvalidRegistration::TooLong(name))
+            }
+            Some(Value::String(text)) if text.is_empty() => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(InvalidRegistration::WrongType(name)),
+        };
+        let list = |name: &'static str| match members.get(name) {
+            None => Ok(None),
+            Some(Value::Array(items)) => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned))
+                .collect::<Option<Vec<String>>>()
+                .map(Some)
+                .ok_or(InvalidRegistration::WrongType(name)),
+            Some(_) => Err(InvalidRegistration::WrongType(name)),
+        };
+        Ok(Self {
+            redirect_uris: list("redirect_uris")?.unwrap_or_default(),
+            client_name: text("client_name")?,
+            client_uri: text("client_uri")?,
+            token_endpoint_auth_method: text("token_endpoint_auth_method")?,
+            grant_types: list("grant_types")?,
+            response_types: list("response_types")?,
+            scope: text("scope")?,
+            application_type: text("application_type")?,
+            software_id: text("software_id")?,
+            software_version: text("software_version")?,
+            has_software_statement: members.contains_key("software_statement"),
+        })
+    }
+}
+
+/// The answer to a registration (RFC 7591 §3.2.1): every default spelled out, no null, no empty text; what it says is
+/// what is stored.
+#[derive(Clone, Debug)]
+pub struct RegistrationResponse {
+    /// The new identifier.
+    pub client_id: ClientId,
+    /// The secret, for a confidential client; shown this once.
+    pub client_secret: Option<ClientSecret>,
+    /// When the registration was made.
+    pub client_id_issued_at: Timestamp,
+    /// The redirect URIs that were kept.
+    pub redirect_uris: Vec<RedirectUri>,
+    /// What it calls itself.
+    pub client_name: Option<String>,
+    /// Its home page.
+    pub client_uri: Option<String>,
+    /// How it authenticates.
+    pub token_endpoint_auth_method: TokenEndpointAuthMethod,
+    /// The grants it may use.
+    pub grant_types: Vec<GrantType>,
+    /// The response types it may use.
+    pub response_types: Vec<ResponseType>,
+    /// The scope it may ask for; everything on offer when it named none.
+    pub scope: Scope,
+    /// Web or native, as its redirect URIs show.
+    pub application_type: ApplicationType,
+    /// Which software it is, as it says.
+    pub software_id: Option<String>,
+    /// Which version of it, as it says.
+    pub software_version: Option<String>,
+}
+
+impl RegistrationResponse {
+    /// The JSON body, answered with 201. `client_secret_expires_at` is 0, a number, and only beside a secret.
+    pub fn body(&self) -> String {
+        use serde_json::{Map, Value, json};
+
+        let mut body = Map::new();
+        let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
+        put("client_id", json!(self.client_id));
+        if let Some(secret) = &self.client_secret {
+            put("client_secret", json!(secret.expose()));
+            put("client_secret_expires_at", json!(0));
+        }
+        put("client_id_issued_at", json!(self.client_id_issued_at));
+        put("redirect_uris", json!(self.redirect_uris));
+        for (name, value) in [
+            ("client_name", &self.client_name),
+            ("client_uri", &self.client_uri),
+            ("software_id", &self.software_id),
+            ("software_version", &self.software_version),
+        ] {
+            if let Some(value) = value {
+                put(name, json!(value));
+            }
+        }
+        put(
+            "token_endpoint_auth_method",
+            json!(self.token_endpoint_auth_method),
+        );
+        put("grant_types", json!(self.grant_types));
+        put("response_types", json!(self.response_types));
+        put("application_type", json!(self.application_type));
+        if !self.scope.is_empty() {
+            put("scope", json!(self.scope));
+        }
+        Value::Object(body).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[test]
+    fn only_a_plain_json_object_is_a_registration() {
+        for bad in [
+            "",
+            "null",
+            "\"x\"",
+            "[]",
+            "{",
+            "{\"a\":1,\"a\":2}",
+            "\u{feff}{}",
+            "{\"a\":NaN}",
+            "{} {}",
+            "a=b",
+            &("{\"a\":".repeat(40) + "1" + &"}".repeat(40)),
+        ] {
+            assert_eq!(
+                RegistrationRequest::parse(bad.as_bytes()).err(),
+                Some(InvalidRegistration::NotAnObject),
+                "{bad}"
+            );
+        }
+        for bad in [
+            "{\"redirect_uris\":null}",
+            "{\"redirect_uris\":\"x\"}",
+            "{\"redirect_uris\":[null]}",
+            "{\"redirect_uris\":[[\"x\"]]}",
+        ] {
+            let wrong = InvalidRegistration::WrongType("redirect_uris");
+            assert_eq!(
+                RegistrationRequest::parse(bad.as_bytes()).err(),
+                Some(wrong),
+                "{bad}"
+            );
+        }
+        let request =
+            RegistrationRequest::parse(br#"{"redirect_uris":["https://a/b"],"client_name":"","x":{}}"#)
+                .unwrap();
+        assert_eq!(request.redirect_uris, ["https://a/b"]);
+        assert_eq!(request.client_name, None);
+    }
+}
