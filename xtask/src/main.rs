@@ -1,2 +1,49 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask`: the project's own commands, the same for a person and for CI.
+//!
+//! | command | does |
+//! |---|---|
+//! | `test` | every layer of tests, and what they need |
+//! | `lint` | format, clippy, docs, licences, arrows, committed files |
+//! | `provide` | finds or installs what the tests need |
+
+mod command;
+mod provide;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Finds or installs the programs that the tests need
+    Provide {
+        /// Which of them; all when none is named
+        what: Vec<provide::What>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Provide { what } => provide::run(&what).map(|()| ExitCode::SUCCESS),
+    }
+}
