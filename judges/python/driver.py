@@ -1,0 +1,176 @@
+"""Drives `mcp`, the Python SDK. How it talks to the judge stands in ../dialogue.mjs."""
+
+import json
+import sys
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+import httpx2
+from mcp import ClientSession
+from mcp.client.auth import OAuthClientProvider
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
+
+# A library that waits for ever is a failure too.
+PATIENCE = 120
+
+
+def say(**message):
+    print(json.dumps(message), flush=True)
+
+
+async def hear(name):
+    line = await anyio.to_thread.run_sync(sys.stdin.readline)
+    message = json.loads(line or "{}")
+    if name not in message:
+        raise RuntimeError(f"the judge said {line!r} instead of {name!r}")
+    return message[name]
+
+
+class Memory:
+    """The library's token store, kept in memory."""
+
+    def __init__(self):
+        self.tokens = None
+        self.client = None
+        self.granted = 0
+
+    async def get_tokens(self):
+        return self.tokens
+
+    async def set_tokens(self, tokens):
+        self.tokens = tokens
+        self.granted += 1
+
+    async def get_client_info(self):
+        return self.client
+
+    async def set_client_info(self, client_info):
+        self.client = client_info
+
+    def credentials(self):
+        client = self.client.model_dump(
+            mode="json", include={"client_id", "client_secret", "token_endpoint_auth_method"}
+        )
+        tokens = self.tokens.model_dump(mode="json", exclude_none=True)
+        return {"client": client, "tokens": tokens}
+
+
+class NewSignInWanted(Exception):
+    """The library wants a browser where none should be needed, or where we expect it to."""
+
+
+class Application:
+    """What surrounds the library: it owns the browser and receives the callback."""
+
+    def __init__(self, server_url, options):
+        self.memory = Memory()
+        self.may_open_browser = True
+        self.wanted_browser = False
+        self.callback = None
+        self.expects_refusal = False
+        self.provider = OAuthClientProvider(
+            server_url=server_url,
+            client_metadata=OAuthClientMetadata(
+                client_name=options["client_name"],
+                redirect_uris=[options["redirect_uri"]],
+                grant_types=["authorization_code", "refresh_token"],
+                response_types=["code"],
+                token_endpoint_auth_method=options["token_endpoint_auth_method"],
+            ),
+            storage=self.memory,
+            redirect_handler=self.open_browser,
+            callback_handler=self.receive,
+        )
+
+    async def open_browser(self, url):
+        self.wanted_browser = True
+        if not self.may_open_browser:
+            raise NewSignInWanted(url)
+        say(step="registered", ok=True, client_id=self.memory.client.client_id)
+        say(authorize=url)
+        self.callback = await hear("callback")
+
+    async def receive(self):
+        parameters = parse_qs(urlsplit(self.callback).query)
+        if "error" in parameters:
+            raise RuntimeError(parameters["error"][0])
+        one = {name: values[0] for name, values in parameters.items()}
+        return AuthorizationCodeResult(code=one["code"], state=one.get("state"), iss=one.get("iss"))
+
+    @asynccontextmanager
+    async def session(self, server_url):
+        async with httpx2.AsyncClient(auth=self.provider, timeout=PATIENCE) as http:
+            async with streamable_http_client(server_url, http_client=http) as (incoming, outgoing, *_):
+                async with ClientSession(incoming, outgoing) as session:
+                    await session.initialize()
+                    yield session
+
+
+async def drive(application, server_url, options):
+    memory = application.memory
+
+    # 1.–3. Refused, registered, signed in, let in: all inside the library.
+    async with application.session(server_url) as session:
+        if not application.wanted_browser:
+            raise RuntimeError("the server let a client in that has no token")
+        application.may_open_browser = False
+        application.wanted_browser = False
+        say(step="authorized", ok=True, **memory.credentials())
+        tools = (await session.list_tools()).tools
+        say(step="listed", ok=True, tools=[tool.name for tool in tools])
+
+        async def call():
+            result = await session.call_tool(options["tool"], options["arguments"])
+            if getattr(result, "is_error", False):
+                raise RuntimeError(f"the tool failed: {result.content}")
+            return " ".join(part.text for part in result.content)
+
+        say(step="called", ok=True, text=await call())
+
+        # 4. The access token's time is up, says the library's own clock: it refreshes.
+        before, granted = memory.tokens, memory.granted
+        application.provider.context.token_expiry_time = 1.0
+        say(step="called_again", ok=True, text=await call())
+        after = memory.tokens
+        if application.wanted_browser:
+            raise RuntimeError("the library asked for a browser instead of refreshing")
+        if memory.granted != granted + 1 or after.access_token == before.access_token:
+            raise RuntimeError("the library did not refresh")
+        if after.refresh_token == before.refresh_token:
+            raise RuntimeError("the refresh token was not rotated")
+        say(step="refreshed", ok=True, **memory.credentials())
+
+        # 5. The judge revokes: refused, and the library wants a new sign-in. That ends the
+        #    session with `NewSignInWanted`, which `main` takes for what it is.
+        await hear("revoked")
+        application.expects_refusal = True
+        raise RuntimeError(f"a revoked token still works: {await call()}")
+
+
+def leaves(error):
+    """The errors inside a group of errors, one after the other."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]
+
+
+async def main():
+    server_url, options = sys.argv[1], json.loads(sys.argv[2])
+    application = Application(server_url, options)
+    try:
+        with anyio.fail_after(PATIENCE):
+            await drive(application, server_url, options)
+    except Exception as error:
+        sentences = "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error))
+        wants_sign_in = any(isinstance(leaf, NewSignInWanted) for leaf in leaves(error))
+        if application.expects_refusal and wants_sign_in:
+            say(step="revoked_refused", ok=True, error=sentences)
+            return 0
+        say(step="failed", ok=False, error=sentences)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(anyio.run(main))
