@@ -1,0 +1,13 @@
+//! What is asked of the outside. Each port's doc says what a wrong answer costs.
+
+pub mod audit;
+pub mod clock;
+pub mod entropy;
+pub mod rate_limit;
+pub mod store;
+
+pub use audit::{Audit, AuditEvent, AuditOutcome};
+pub use clock::Clock;
+pub use entropy::Entropy;
+pub use rate_limit::{Admission, RateLimit};
+pub use store::{AccountStore, Store, StoreError};

@@ -1,0 +1,60 @@
+//! Storage: verbs, one noun a file, each atomic.
+//!
+//! A commit re-checks its own precondition and answers how the race went; "somebody was faster" is an outcome, not an
+//! error. What a store answers `Ok` to is durable. What it answers `Err` to has changed nothing, or is found done when
+//! asked again. `mcp_authflow_testkit::store_contract!` is the definition: every store passes the same tests.
+//!
+//! Verbs take `now`, the node's clock. A store that has a clock of its own (PostgreSQL) may compare expiries with that
+//! instead; the contract's tests use the real time for this reason.
+
+mod client;
+mod grant;
+mod interaction;
+mod resource;
+mod session;
+mod token;
+mod upkeep;
+mod user;
+
+pub use client::{AddClient, ClientStore, ClientWithResources};
+pub use grant::{CodePeek, GrantStore, GrantSummary, GrantWithStanding, RedeemCode, Standing};
+pub use interaction::{CloseInteraction, Closing, InteractionStore};
+pub use resource::{AddResource, ResourceStore};
+pub use session::SessionStore;
+pub use token::{
+    AccessTokenPeek, IssueAccessToken, LiveAccessToken, NewTokens, RefreshTokenPeek, RefreshTokenWithGrant,
+    RotateRefreshToken, Rotation, TokenStore,
+};
+pub use upkeep::{KeyFingerprint, Purged, UpkeepStore};
+pub use user::{AddUser, UserStore};
+
+/// Why a store could not be asked, or could not do what it was asked. Never a guess: callers answer 503 or 504.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It refuses: not reachable, full, read-only, too busy. Answered with 503.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// It did not answer in time. What was asked may or may not have happened. Answered with 504.
+    #[error("the store did not answer in time: {0}")]
+    TimedOut(String),
+    /// It answered something that makes no sense: a damaged row, a schema that is not ours. Answered with 503.
+    #[error("the store is broken: {0}")]
+    Broken(String),
+}
+
+/// What a verb answers.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// Everything the protocol asks of a store.
+pub trait Store:
+    ClientStore + ResourceStore + InteractionStore + GrantStore + TokenStore + UpkeepStore
+{
+}
+
+impl<T: ClientStore + ResourceStore + InteractionStore + GrantStore + TokenStore + UpkeepStore> Store for T {}
+
+/// What local accounts and their sessions ask of a store; not needed by who brings a sign-in of their own.
+pub trait AccountStore: UserStore + SessionStore {}
+
+impl<T: UserStore + SessionStore> AccountStore for T {}

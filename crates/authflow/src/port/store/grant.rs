@@ -1,0 +1,96 @@
+//! Grants and their authorization codes.
+
+use std::sync::Arc;
+
+use mcp_authflow_types::{ClientId, Timestamp, TokenHash};
+
+use super::{NewTokens, StoreResult};
+use crate::record::{Client, Grant, GrantId, GrantedResource};
+
+/// Whether a grant still stands, expiry aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    Live,
+    /// It was revoked, or its client or subject is no longer what it was.
+    Ended,
+}
+
+/// A grant and whether it stands, read in one snapshot.
+#[derive(Clone, Debug)]
+pub struct GrantWithStanding {
+    /// The grant.
+    pub grant: Grant,
+    /// Whether it stands.
+    pub standing: Standing,
+}
+
+/// A code's grant and a client, read in one snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct CodePeek {
+    /// The client asked for, if it exists.
+    pub client: Option<Arc<Client>>,
+    /// The grant to which the code belongs, redeemed or not.
+    pub grant: Option<GrantWithStanding>,
+}
+
+/// How redeeming a code went. Of all callers, one wins.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedeemCode {
+    /// This caller won; its tokens are stored.
+    Redeemed,
+    /// The code was redeemed before; nothing was stored.
+    Replayed,
+    /// The code is unknown or expired, or its grant no longer stands; nothing was stored.
+    Gone,
+}
+
+/// A grant as it is shown to its owner or an operator.
+#[derive(Clone, Debug)]
+pub struct GrantSummary {
+    /// The grant.
+    pub grant: Grant,
+    /// Whether it stands.
+    pub standing: Standing,
+}
+
+/// Keeps grants.
+#[async_trait::async_trait]
+pub trait GrantStore: Send + Sync {
+    /// Reads a code's grant, and a client beside it.
+    async fn peek_code(&self, code: &TokenHash, client: &ClientId) -> StoreResult<CodePeek>;
+
+    /// Redeems a code: one caller wins, and its tokens are stored in the same step. A wrong answer is a code spent twice.
+    ///
+    /// Re-checked in the same step: not redeemed, not expired, the grant not revoked and not ended, its client there and
+    /// of the grant's generation, its subject likewise and not disabled.
+    async fn redeem_code(
+        &self,
+        code: &TokenHash,
+        tokens: &NewTokens,
+        now: Timestamp,
+    ) -> StoreResult<RedeemCode>;
+
+    /// Revokes a grant: everything beneath stops at once, tokens being issued now included. Answers whether this caller
+    /// ended it.
+    async fn revoke_grant(&self, grant: GrantId, now: Timestamp) -> StoreResult<bool>;
+
+    /// Ends everything of a subject, its sessions included, by raising its generation; answers the new one.
+    async fn revoke_subject(&self, subject: &str) -> StoreResult<u32>;
+
+    /// Whether a live, redeemed grant of this subject to this client, made no earlier than `since`, already covers what
+    /// is asked for.
+    async fn is_covered(
+        &self,
+        subject: &str,
+        client: &ClientId,
+        resources: &[GrantedResource],
+        offline_access: bool,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> StoreResult<bool>;
+
+    /// Lists the unexpired grants of a subject, newest first, at most `limit`.
+    async fn list_grants(&self, subject: &str, limit: u32, now: Timestamp) -> StoreResult<Vec<GrantSummary>>;
+}

@@ -1,0 +1,44 @@
+//! Keeping the store itself in order.
+
+use mcp_authflow_types::Timestamp;
+
+use super::StoreResult;
+
+/// How many rows a clean-up removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Interactions.
+    pub interactions: u64,
+    /// Grants that ended, with their refresh tokens, and grants whose code was never redeemed.
+    pub grants: u64,
+    /// Access and refresh tokens.
+    pub tokens: u64,
+    /// Sessions.
+    pub sessions: u64,
+    /// Self-registered clients.
+    pub clients: u64,
+}
+
+/// Whether the server key is the one this store was made with.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFingerprint {
+    /// It is, or this is the first key the store sees.
+    Matches,
+    /// It is another one: what was made under the first cannot be read.
+    Differs,
+}
+
+/// Keeps the store in order.
+#[async_trait::async_trait]
+pub trait UpkeepStore: Send + Sync {
+    /// Asks whether the store can be asked, and what time it has (its own clock where it has one, else `now`).
+    async fn probe(&self, now: Timestamp) -> StoreResult<Timestamp>;
+
+    /// Removes what has expired, at most `limit` rows of a kind, never what reuse detection must still remember: a spent
+    /// refresh token and a redeemed code stay until their grant's end. Called again as long as anything was removed.
+    async fn purge_expired(&self, now: Timestamp, limit: u32) -> StoreResult<Purged>;
+
+    /// Remembers the server key's fingerprint the first time, and compares it ever after.
+    async fn pin_server_key(&self, fingerprint: &[u8; 32]) -> StoreResult<KeyFingerprint>;
+}

@@ -1,0 +1,34 @@
+//! What is kept: one record a file.
+//!
+//! ```text
+//! Resource ◀── what a token is for          Client ◀── who asks            User ◀── who decides
+//!      ▲                                      ▲   ▲                          ▲
+//!      │         Interaction ─────────────────┘   │                       Session
+//!      │         (a request waiting for a person) │
+//!      └──────── Grant ───────────────────────────┘  what was approved; the root of every token
+//!                 ├── authorization code (its digest and redemption are columns of the grant)
+//!                 ├── RefreshToken ─▶ RefreshToken ─▶ …   one live at a time
+//!                 └── AccessToken …
+//! ```
+//!
+//! A token is live while its row is there and not expired, its grant is not revoked, and the generations of client and
+//! subject that the grant was made under are still current. Revocation therefore raises a counter or sets one mark, and
+//! never searches for tokens.
+
+pub mod access_token;
+pub mod client;
+pub mod grant;
+pub mod interaction;
+pub mod refresh_token;
+pub mod resource;
+pub mod session;
+pub mod user;
+
+pub use access_token::AccessTokenRecord;
+pub use client::{Client, ClientOrigin, ClientProfile, RedirectTarget};
+pub use grant::{CodeBinding, Grant, GrantId, GrantedResource};
+pub use interaction::{Interaction, InteractionId, PendingRequest};
+pub use refresh_token::{RefreshTokenRecord, Spent};
+pub use resource::{ResourceRecord, ScopeDescription};
+pub use session::Session;
+pub use user::{User, UserId};

@@ -1,0 +1,94 @@
+//! An interaction: an authorization request, found good, that waits for a person in one browser.
+
+use std::fmt;
+
+use mcp_authflow_types::{ClientId, Prompt, Timestamp, TokenHash};
+
+use super::GrantedResource;
+
+/// An interaction's identifier: 128 random bits, in the address of its pages. It opens nothing by itself: the browser
+/// that started the interaction must come with it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InteractionId([u8; 16]);
+
+/// A request that waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interaction {
+    /// Its identifier.
+    pub id: InteractionId,
+    /// The digest of the cookie of the browser that started it.
+    pub browser: TokenHash,
+    /// Who asks.
+    pub client_id: ClientId,
+    /// The client's generation when it asked.
+    pub client_generation: u32,
+    /// What it asks for.
+    pub request: PendingRequest,
+    /// When it asked.
+    pub created_at: Timestamp,
+    /// From when on it is no good.
+    pub expires_at: Timestamp,
+}
+
+/// What a client asks for, resolved and narrowed: the person sees this, and nothing sent later changes it. A store
+/// keeps it as one JSON document.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PendingRequest {
+    /// The redirect URI as sent; absent when the client left it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_uri: Option<String>,
+    /// The client's `state`, returned untouched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// SHA-256 of the code verifier, base64url as it came.
+    pub code_challenge: String,
+    /// Each resource with the scope that can be granted there.
+    pub resources: Vec<GrantedResource>,
+    /// Whether `offline_access` is asked for.
+    pub offline_access: bool,
+    /// How the person is to be prompted.
+    #[serde(default)]
+    pub prompt: Vec<Prompt>,
+    /// How many seconds ago the person may have signed in (OpenID Connect Core §3.1.2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u32>,
+    /// Whom the client expects to sign in: fills the form, proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_hint: Option<String>,
+}
+
+impl InteractionId {
+    /// Makes an identifier from 128 random bits, or takes a stored one back.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The identifier, for a store.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Reads the 32 hexadecimal digits that `Display` prints.
+    pub fn parse(text: &str) -> Option<Self> {
+        crate::hex::decode(text).map(Self)
+    }
+}
+
+impl fmt::Display for InteractionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::hex::encode(&self.0))
+    }
+}
+
+impl fmt::Debug for InteractionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InteractionId({self})")
+    }
+}
+
+impl PendingRequest {
+    /// Whether the client asked for this prompt.
+    pub fn prompts(&self, prompt: Prompt) -> bool {
+        self.prompt.contains(&prompt)
+    }
+}
