@@ -6,8 +6,12 @@
 //! | `lint` | format, clippy, docs, licences, arrows, committed files |
 //! | `provide` | finds or installs what the tests need |
 
+mod arrows;
 mod command;
+mod lint;
 mod provide;
+mod tally;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -25,6 +29,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Runs every layer of tests and what they need
+    Test(test::Arguments),
+    /// Checks format, lints, documentation, dependencies and committed files
+    Lint(lint::Arguments),
     /// Finds or installs the programs that the tests need
     Provide {
         /// Which of them; all when none is named
@@ -44,6 +52,8 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
+        Verb::Test(arguments) => Ok(test::run(&arguments)),
+        Verb::Lint(arguments) => Ok(lint::run_checks(&arguments)),
         Verb::Provide { what } => provide::run(&what).map(|()| ExitCode::SUCCESS),
     }
 }
