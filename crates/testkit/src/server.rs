@@ -129,9 +129,7 @@ impl TestServerBuilder {
             Some(binary) => binary.clone(),
             None => built_binary()?,
         };
-        let folder = tempfile::Builder::new()
-            .prefix("authflow-server-")
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix("authflow-server-").tempdir()?;
         let place = Place {
             builder: self,
             binary,
@@ -204,14 +202,9 @@ impl Place {
             .map(OsStr::new)
             .chain([self.binary.as_os_str()]);
         let mut command = Command::new(words.next().unwrap_or_default());
-        command
-            .args(words)
-            .args(verb)
-            .current_dir(self.folder.path());
+        command.args(words).args(verb).current_dir(self.folder.path());
         for (name, _) in std::env::vars_os() {
-            let is_setting = name
-                .to_str()
-                .is_some_and(|name| name.starts_with("AUTHFLOW_"));
+            let is_setting = name.to_str().is_some_and(|name| name.starts_with("AUTHFLOW_"));
             if is_setting
                 || ["DATABASE_URL", "REDIS_URL", "ALLOWED_MCP_ORIGINS"]
                     .iter()
@@ -228,12 +221,7 @@ impl Place {
         if matches!(self.builder.store, Store::Postgres(_)) {
             command.env("AUTHFLOW_SERVER_KEY_FILE", self.file("server.key"));
         }
-        command.envs(
-            self.builder
-                .environment
-                .iter()
-                .map(|(name, value)| (name, value)),
-        );
+        command.envs(self.builder.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -247,12 +235,10 @@ impl Place {
 
     fn serve(&self, port: u16) -> anyhow::Result<OwnedProcess> {
         let mut command = self.command(["serve"]);
-        command
-            .args(["--listen", &format!("127.0.0.1:{port}")])
-            .args([
-                "--issuer",
-                &format!("http://127.0.0.1:{port}{}", self.builder.issuer_path),
-            ]);
+        command.args(["--listen", &format!("127.0.0.1:{port}")]).args([
+            "--issuer",
+            &format!("http://127.0.0.1:{port}{}", self.builder.issuer_path),
+        ]);
         if self.builder.bootstrap.is_some() {
             command.arg("--bootstrap").arg(self.file("bootstrap.toml"));
         }

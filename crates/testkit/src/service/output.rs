@@ -46,12 +46,7 @@ impl Output {
         let mut lines = self.lines();
         loop {
             let start = seen.max(lines.dropped) - lines.dropped;
-            if let Some(line) = lines
-                .kept
-                .iter()
-                .skip(start)
-                .find(|line| line.contains(needle))
-            {
+            if let Some(line) = lines.kept.iter().skip(start).find(|line| line.contains(needle)) {
                 return Some(line.clone());
             }
             seen = lines.dropped + lines.kept.len();
@@ -123,10 +118,7 @@ mod tests {
             Some("listening on 127.0.0.1:1")
         );
         // The pipe has ended, so the answer comes at once and not after the patience.
-        assert_eq!(
-            output.wait_for("never said", Duration::from_secs(600)),
-            None
-        );
+        assert_eq!(output.wait_for("never said", Duration::from_secs(600)), None);
         assert_eq!(output.tail(1), "listening on 127.0.0.1:1");
     }
 

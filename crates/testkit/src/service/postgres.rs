@@ -82,9 +82,7 @@ impl PrivatePostgres {
 
     fn start_once(binaries: &Binaries, durable: bool) -> anyhow::Result<Self> {
         let user = drop_root_to(&["postgres", "nobody"])?;
-        let folder = tempfile::Builder::new()
-            .prefix("authflow-postgres-")
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix("authflow-postgres-").tempdir()?;
         let data = folder.path().join("data");
         std::fs::create_dir(&data)?;
         if let Some(user) = user {
@@ -161,10 +159,7 @@ impl PrivatePostgres {
             "a database name has a-z, 0-9 and _ only, not `{name}`"
         );
         // template0 has no users, so that two tests can create a database at once.
-        statement::execute(
-            &self.admin,
-            &format!("CREATE DATABASE {name} TEMPLATE template0"),
-        )?;
+        statement::execute(&self.admin, &format!("CREATE DATABASE {name} TEMPLATE template0"))?;
         if let Some(names) = &self.borrowed {
             names
                 .lock()
@@ -200,11 +195,7 @@ impl PrivatePostgres {
         let Some(names) = &mut self.borrowed else {
             return;
         };
-        for name in names
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain(..)
-        {
+        for name in names.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
             drop_database(&self.admin, &name);
         }
     }
@@ -250,12 +241,7 @@ fn fresh_name() -> anyhow::Result<String> {
     Ok(format!("authflow_test_{random:016x}"))
 }
 
-fn initialise(
-    initdb: &Path,
-    data: &Path,
-    durable: bool,
-    user: Option<Unprivileged>,
-) -> anyhow::Result<()> {
+fn initialise(initdb: &Path, data: &Path, durable: bool, user: Option<Unprivileged>) -> anyhow::Result<()> {
     let mut command = Command::new(initdb);
     command
         .arg("-D")
@@ -269,10 +255,7 @@ fn initialise(
         .output()
         .with_context(|| format!("cannot run {}", initdb.display()))?;
     if !output.status.success() {
-        bail!(
-            "initdb failed:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("initdb failed:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
 }
@@ -303,10 +286,7 @@ fn become_user(command: &mut Command, user: Option<Unprivileged>, data: &Path) {
     if let Some(user) = user {
         command.uid(user.uid).gid(user.gid);
     }
-    command
-        .current_dir(data)
-        .env("LC_ALL", "C")
-        .env_remove("PGDATA");
+    command.current_dir(data).env("LC_ALL", "C").env_remove("PGDATA");
 }
 
 #[cfg(test)]

@@ -64,9 +64,7 @@ impl OwnedProcess {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| {
-                format!("cannot start {name} ({})", command.get_program().display())
-            })?;
+            .with_context(|| format!("cannot start {name} ({})", command.get_program().display()))?;
         let output = Output::default();
         if let Some(pipe) = child.stdout.take() {
             output.collect(pipe);
@@ -106,11 +104,7 @@ impl OwnedProcess {
             Some(status) => format!("ended ({status})"),
             None => format!("is not ready after {} s", patience.as_secs()),
         };
-        bail!(
-            "{} {state}; its last lines:\n{}",
-            self.name,
-            self.output.tail(20)
-        )
+        bail!("{} {state}; its last lines:\n{}", self.name, self.output.tail(20))
     }
 
     /// Says how the process ended, if it has.
@@ -190,9 +184,7 @@ mod tests {
     #[test]
     fn a_process_that_ignores_the_request_to_end_is_killed_after_its_grace() {
         let mut process = sleeper("trap '' TERM; echo ready; while :; do sleep 0.05; done");
-        process
-            .wait_until("ready", Duration::from_secs(20))
-            .unwrap();
+        process.wait_until("ready", Duration::from_secs(20)).unwrap();
         let status = process.stop(Duration::from_millis(200)).unwrap();
         assert!(!status.success());
         assert!(!is_alive(process.pid()));
@@ -210,9 +202,7 @@ mod tests {
     #[test]
     fn a_process_that_ends_before_it_is_ready_shows_its_last_words() {
         let mut process = sleeper("echo 'port is taken' >&2; exit 3");
-        let error = process
-            .wait_until("ready", Duration::from_secs(20))
-            .unwrap_err();
+        let error = process.wait_until("ready", Duration::from_secs(20)).unwrap_err();
         assert!(error.to_string().contains("port is taken"), "{error}");
     }
 

@@ -34,9 +34,7 @@ impl PrivateRedis {
                 folder: None,
             });
         }
-        let folder = tempfile::Builder::new()
-            .prefix("authflow-redis-")
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix("authflow-redis-").tempdir()?;
         let port = free_port()?;
         for program in ["valkey-server", "redis-server"] {
             let mut command = Command::new(program);
@@ -44,12 +42,8 @@ impl PrivateRedis {
                 .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
                 .args(["--save", "", "--appendonly", "no", "--dir"])
                 .arg(folder.path());
-            let started = OwnedProcess::spawn(
-                program,
-                &mut command,
-                StopSignal::Terminate,
-                Some(folder.path()),
-            );
+            let started =
+                OwnedProcess::spawn(program, &mut command, StopSignal::Terminate, Some(folder.path()));
             let mut process = match started {
                 Ok(process) => process,
                 Err(error) if is_missing(&error) => continue,

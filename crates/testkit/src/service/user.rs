@@ -42,8 +42,7 @@ mod tests {
 
     #[test]
     fn a_user_is_found_by_its_whole_name() {
-        let passwd =
-            "root:x:0:0::/root:/bin/sh\npostgres2:x:7:8::/:\npostgres:x:101:104:a:/var:/bin/sh\n";
+        let passwd = "root:x:0:0::/root:/bin/sh\npostgres2:x:7:8::/:\npostgres:x:101:104:a:/var:/bin/sh\n";
         assert_eq!(
             find(passwd, "postgres"),
             Some(Unprivileged { uid: 101, gid: 104 })
