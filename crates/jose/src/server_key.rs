@@ -1,0 +1,92 @@
+//! The server's own key: 256 random bits from which keyed digests are made, one purpose apart from the other.
+
+use aws_lc_rs::{constant_time, digest, hmac};
+use zeroize::Zeroizing;
+
+/// The server key. It keys CSRF tokens, one-time links and short user codes, and will encrypt signing keys.
+///
+/// ```
+/// use mcp_authflow_jose::ServerKey;
+///
+/// let key = ServerKey::from_bytes([7; 32]);
+/// let digest = key.digest("csrf", &[b"session", b"interaction"]);
+/// assert!(key.is_digest("csrf", &[b"session", b"interaction"], &digest));
+/// assert!(!key.is_digest("csrf", &[b"sessioninteraction", b""], &digest));
+/// ```
+#[derive(Clone)]
+pub struct ServerKey(Zeroizing<[u8; 32]>);
+
+impl ServerKey {
+    /// Takes 256 random bits.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Reads 64 hexadecimal digits, with white space around them allowed; `None` when the text is anything else.
+    pub fn parse_hex(text: &str) -> Option<Self> {
+        let digits = text.trim().as_bytes();
+        if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self::from_bytes(bytes))
+    }
+
+    /// The key as 64 hexadecimal digits: for its file.
+    pub fn to_hex(&self) -> Zeroizing<String> {
+        use std::fmt::Write as _;
+        let mut text = Zeroizing::new(String::with_capacity(64));
+        for byte in self.0.iter() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+
+    /// A digest of the key itself, by which a store recognises it. It gives nothing of the key away.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.digest("fingerprint", &[])
+    }
+
+    /// HMAC-SHA-256 (RFC 2104) over the parts, each with its length in front, under a key of this purpose.
+    pub fn digest(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let purpose_key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*self.0), purpose.as_bytes());
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, purpose_key.as_ref()));
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(&context.sign().as_ref()[..digest::SHA256_OUTPUT_LEN]);
+        bytes
+    }
+
+    /// Whether `presented` is that digest, in constant time.
+    pub fn is_digest(&self, purpose: &str, parts: &[&[u8]], presented: &[u8]) -> bool {
+        constant_time::verify_slices_are_equal(&self.digest(purpose, parts), presented).is_ok()
+    }
+}
+
+impl std::fmt::Debug for ServerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ServerKey(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_survives_its_file_and_nothing_else_is_a_key() {
+        let key = ServerKey::from_bytes([0xab; 32]);
+        let again = ServerKey::parse_hex(&format!("{}\n", *key.to_hex())).map(|key| key.fingerprint());
+        assert_eq!(again, Some(key.fingerprint()));
+        for bad in ["", "ab", &"g".repeat(64), &"+a".repeat(32), &"a".repeat(65)] {
+            assert!(ServerKey::parse_hex(bad).is_none(), "{bad}");
+        }
+    }
+}
