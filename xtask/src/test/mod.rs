@@ -25,10 +25,12 @@ pub(crate) enum Layer {
     Unit,
     /// The examples in the documentation.
     Doc,
+    /// The commands of README.md, word for word.
+    Readme,
 }
 
 impl Layer {
-    const ALL: &'static [Self] = &[Self::Arrows, Self::Unit, Self::Doc];
+    const ALL: &'static [Self] = &[Self::Arrows, Self::Unit, Self::Doc, Self::Readme];
 
     fn name(self) -> String {
         use clap::ValueEnum;
@@ -41,6 +43,7 @@ impl Layer {
             Self::Arrows => crate::arrows::run(),
             Self::Unit => cargo::unit(filter),
             Self::Doc => cargo::doc(filter),
+            Self::Readme => crate::readme::run(),
         }
     }
 }

@@ -14,15 +14,15 @@ use anyhow::Context;
 
 /// Reads one line: a line means "released", the end of the pipe means "we are gone".
 ///
-/// `$1` is the pid, `$2` the signal, `$3` the folder to remove or nothing. Signals
+/// `$1` is the pid (negative for a process group), `$2` the signal, `$3` the folder to remove or nothing. Signals
 /// are ignored so that a Ctrl-C meant for us does not end the guardian first.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 if read -r _; then exit 0; fi
-kill -s "$2" "$1" 2>/dev/null
+kill -s "$2" -- "$1" 2>/dev/null
 i=0
-while kill -0 "$1" 2>/dev/null && [ "$i" -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
-kill -s KILL "$1" 2>/dev/null
+while kill -s 0 -- "$1" 2>/dev/null && [ "$i" -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
+kill -s KILL -- "$1" 2>/dev/null
 if [ -n "$3" ]; then rm -rf -- "$3"; fi
 "#;
 
@@ -36,9 +36,18 @@ impl Guardian {
     /// Watches over the process `pid`: when we are gone it gets `signal` (a name
     /// such as `INT`), ten seconds later `KILL`, and `folder` is removed.
     pub fn watch(pid: u32, signal: &str, folder: Option<&Path>) -> anyhow::Result<Self> {
+        Self::start(pid.to_string(), signal, folder)
+    }
+
+    /// Watches over a whole process group, by the pid of its leader.
+    pub fn watch_group(leader: u32, signal: &str) -> anyhow::Result<Self> {
+        Self::start(format!("-{leader}"), signal, None)
+    }
+
+    fn start(target: String, signal: &str, folder: Option<&Path>) -> anyhow::Result<Self> {
         let shell = Command::new("sh")
             .args(["-c", SCRIPT, "guardian"])
-            .arg(pid.to_string())
+            .arg(target)
             .arg(signal)
             .arg(folder.unwrap_or_else(|| Path::new("")))
             .current_dir("/")
@@ -57,5 +66,40 @@ impl Guardian {
             let _ = pipe.write_all(b"released\n");
         }
         let _ = self.shell.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::service::output::Output;
+
+    #[test]
+    fn a_whole_group_ends_when_its_starter_is_killed() {
+        let mut leader = Command::new("sh")
+            .args(["-c", "sleep 60 & echo \"child $!\"; wait"])
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = Output::default();
+        output.collect(leader.stdout.take().unwrap());
+        let line = output.wait_for("child ", Duration::from_secs(20)).unwrap();
+        let child = Path::new("/proc").join(line.trim_start_matches("child "));
+        let guardian = Guardian::watch_group(leader.id(), "TERM").unwrap();
+        assert!(child.exists());
+        // Dropping the pipe without a word is what our death looks like from there.
+        drop(guardian);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while leader.try_wait().unwrap().is_none() || child.exists() {
+            assert!(
+                Instant::now() < deadline,
+                "the guardian left a process of the group"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
