@@ -64,7 +64,8 @@ pub trait GrantStore: Send + Sync {
     /// Redeems a code: one caller wins, and its tokens are stored in the same step. A wrong answer is a code spent twice.
     ///
     /// Re-checked in the same step: not redeemed, not expired, the grant not revoked and not ended, its client there and
-    /// of the grant's generation, its subject likewise and not disabled.
+    /// of the grant's generation, its subject likewise and not disabled. In this order: a grant that no longer stands
+    /// answers `Gone`, a redeemed code `Replayed` even after its own expiry, an expired one `Gone`.
     async fn redeem_code(
         &self,
         code: &TokenHash,

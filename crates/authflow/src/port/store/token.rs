@@ -138,7 +138,8 @@ pub trait TokenStore: Send + Sync {
     ///
     /// Re-checked in the same step: unspent, unexpired, its grant not revoked and not ended, client and subject as the
     /// grant knew them. Whoever finds the token spent gets the sealed answer, as long as less than `retry_window` has
-    /// passed since and the successor is unspent.
+    /// passed since and the successor is unspent. In this order: a grant that no longer stands answers `Gone`, a spent
+    /// token `Retried` or `Reused` even after its own expiry, an expired one `Gone`.
     async fn rotate_refresh_token(
         &self,
         rotation: &Rotation,

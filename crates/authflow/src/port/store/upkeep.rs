@@ -36,7 +36,8 @@ pub trait UpkeepStore: Send + Sync {
     async fn probe(&self, now: Timestamp) -> StoreResult<Timestamp>;
 
     /// Removes what has expired, at most `limit` rows of a kind, never what reuse detection must still remember: a spent
-    /// refresh token and a redeemed code stay until their grant's end. Called again as long as anything was removed.
+    /// refresh token and a redeemed code stay until their grant's end. Tokens go a bucket at a time, once all of it has
+    /// expired, and may exceed the limit. Called again as long as anything was removed.
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> StoreResult<Purged>;
 
     /// Remembers the server key's fingerprint the first time, and compares it ever after.

@@ -1,0 +1,229 @@
+//! The contract of a store: what every store must do, as tests, races included.
+//!
+//! [`store_contract!`](crate::store_contract) is the definition of a store. It expands to one test a law; the name of a
+//! law is its sentence. The memory store passes it like this, and an embedder's own store does so too:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use mcp_authflow::memory::MemoryStore;
+//!
+//! async fn make_store() -> Arc<MemoryStore> {
+//!     Arc::new(MemoryStore::new())
+//! }
+//!
+//! mcp_authflow_testkit::store_contract!(make_store);
+//! # fn main() {}
+//! ```
+//!
+//! `make_store` is called once a law and answers a fresh, empty store, or a guard that derefs to one: a guard keeps a
+//! temporary folder or database alive until its law has been checked. It runs within a tokio runtime of two threads, and
+//! the store is dropped within it.
+//!
+//! The laws use the real time, because a store may compare expiries with a clock of its own; where time must pass, they
+//! wait for two or three seconds.
+
+#![allow(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "a law says what it wants in its name, and fails by panicking"
+)]
+
+use std::{ops::Deref, time::Duration};
+
+use mcp_authflow::port::{AccountStore, Store};
+
+pub mod access_token;
+pub mod client;
+pub mod grant;
+pub mod interaction;
+pub mod race;
+pub mod refresh_token;
+pub mod resource;
+pub mod sample;
+pub mod scene;
+pub mod session;
+pub mod standing;
+pub mod upkeep;
+pub mod user;
+
+/// A store for everything, local accounts included.
+pub trait WholeStore: Store + AccountStore {}
+
+impl<T: Store + AccountStore> WholeStore for T {}
+
+/// Checks one law against a fresh store; what [`store_contract!`](crate::store_contract) expands to.
+pub fn check<G: Deref<Target: WholeStore + Sized>>(
+    make_store: impl AsyncFnOnce() -> G,
+    law: impl AsyncFnOnce(&dyn WholeStore),
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let checked = tokio::time::timeout(Duration::from_mins(2), async {
+            let store = make_store().await;
+            law(&*store).await;
+        });
+        checked.await.expect("the law is checked within two minutes");
+    });
+}
+
+/// Expands to one test for every law of the [contract](crate::contract).
+#[macro_export]
+macro_rules! store_contract {
+    ($make_store:expr) => {
+        $crate::store_contract! { @laws $make_store;
+            client: a_client_is_read_back_as_it_was_added;
+            client: an_identifier_that_is_there_is_taken;
+            client: one_of_many_racing_additions_of_a_client_wins;
+            client: a_removed_client_is_not_found;
+            client: a_client_that_comes_back_continues_its_generation;
+            client: an_expired_client_is_still_read;
+            client: every_revocation_answers_a_new_generation;
+            client: a_replaced_secret_retires_the_old_one_for_as_long_as_said;
+            client: clients_are_listed_by_the_bytes_of_their_identifiers;
+            client: wanted_resources_come_in_the_order_asked;
+            client: with_nothing_wanted_the_first_two_resources_come;
+            client: hostile_text_survives_in_a_client;
+            resource: resources_are_listed_in_the_order_of_their_registration;
+            resource: an_equivalent_resource_is_taken_and_nothing_is_added;
+            resource: a_resource_whose_introspector_is_taken_is_not_added;
+            resource: one_of_many_racing_additions_of_a_resource_wins;
+            resource: removing_a_resource_removes_whoever_introspects_for_it;
+            resource: a_removed_resource_may_come_back;
+            resource: hostile_text_survives_in_a_resource;
+            interaction: an_interaction_is_read_by_its_browser_alone;
+            interaction: an_expired_interaction_is_gone;
+            interaction: approving_stores_the_grant_with_its_code;
+            interaction: denying_stores_nothing;
+            interaction: a_closed_interaction_is_not_closed_again;
+            interaction: another_browser_closes_nothing;
+            interaction: an_unknown_interaction_is_gone;
+            interaction: one_of_many_racing_approvals_closes;
+            interaction: approving_and_denying_do_not_both_happen;
+            interaction: an_approval_is_gone_when_its_client_is_not_what_it_was;
+            interaction: an_approval_is_gone_when_its_subject_is_not_what_it_was;
+            interaction: an_approval_is_stamped_with_the_subjects_generation;
+            interaction: an_approval_keeps_a_registered_client_and_never_shortens_its_life;
+            interaction: hostile_text_survives_in_an_interaction;
+            grant: an_unknown_code_has_no_grant_and_is_gone;
+            grant: peeking_at_a_code_changes_nothing;
+            grant: redeeming_stores_the_tokens;
+            grant: a_code_redeemed_twice_is_replayed_and_stores_nothing;
+            grant: one_of_many_racing_redemptions_wins;
+            grant: an_expired_code_is_gone;
+            grant: a_replay_is_recognised_after_the_code_has_expired;
+            grant: a_code_of_an_ended_grant_is_gone;
+            grant: a_code_of_a_revoked_grant_is_gone;
+            grant: one_of_many_racing_revocations_ends_the_grant;
+            grant: nothing_lives_after_a_revocation_that_raced_with_a_redemption;
+            grant: an_approval_covers_what_it_grants_and_no_more;
+            grant: only_a_live_and_redeemed_grant_covers;
+            grant: grants_are_listed_newest_first;
+            grant: hostile_text_survives_in_a_grant;
+            access_token: a_token_without_a_grant_is_read_back_as_it_was_issued;
+            access_token: a_token_of_a_grant_brings_the_persons_name;
+            access_token: a_token_is_found_in_its_own_bucket_only;
+            access_token: an_expired_token_is_still_read;
+            access_token: a_client_that_is_not_what_it_was_gets_no_token;
+            access_token: a_forgotten_token_is_gone_and_its_siblings_stay;
+            access_token: a_token_lives_with_its_resource_unless_that_is_waived;
+            access_token: a_token_survives_another_spelling_of_its_resource;
+            access_token: nothing_lives_after_a_removal_that_raced_with_an_issue;
+            refresh_token: rotating_spends_the_old_token_and_stores_the_new_ones;
+            refresh_token: a_refresh_token_is_found_in_its_own_bucket_only;
+            refresh_token: one_of_many_racing_rotations_wins_and_the_others_get_its_answer;
+            refresh_token: without_a_window_one_of_many_racing_rotations_wins_and_the_others_reuse;
+            refresh_token: a_retry_gets_the_same_answer_and_stores_nothing;
+            refresh_token: the_window_ends_when_the_successor_is_spent;
+            refresh_token: the_window_ends_in_time;
+            refresh_token: an_unknown_or_expired_token_is_gone;
+            refresh_token: reuse_is_recognised_after_the_token_has_expired;
+            refresh_token: a_token_of_an_ended_grant_is_gone;
+            refresh_token: nothing_lives_after_a_revocation_that_raced_with_a_rotation;
+            refresh_token: a_chain_never_forks;
+            standing: revoking_a_grant_ends_it_and_no_other;
+            standing: revoking_a_client_ends_everything_beneath_it;
+            standing: removing_a_client_ends_everything_beneath_it;
+            standing: nothing_revives_when_a_removed_client_comes_back;
+            standing: revoking_a_subject_ends_its_grants_and_sessions;
+            standing: disabling_an_account_ends_everything_and_enabling_revives_nothing;
+            standing: a_subject_without_an_account_can_be_revoked;
+            standing: a_new_password_ends_the_sessions_and_not_the_grants;
+            user: an_account_is_read_back_as_it_was_added;
+            user: a_name_that_is_there_is_taken;
+            user: one_of_many_racing_first_accounts_wins;
+            user: one_of_many_racing_accounts_of_one_name_wins;
+            user: a_first_account_is_refused_when_there_is_one;
+            user: disabling_and_enabling_is_told_to_the_reader;
+            user: a_new_password_is_read_back;
+            user: accounts_are_listed_by_the_bytes_of_their_names;
+            user: hostile_text_survives_in_an_account;
+            session: a_session_is_read_back_with_its_account;
+            session: a_session_is_stamped_with_the_subjects_generation;
+            session: beginning_a_session_ends_the_one_before_in_that_browser;
+            session: open_interactions_move_to_the_new_session;
+            session: a_gone_or_disabled_account_begins_no_session;
+            session: an_ended_session_is_gone;
+            session: a_session_remembers_its_last_use;
+            session: an_expired_session_is_still_read;
+            upkeep: a_store_tells_the_time;
+            upkeep: the_first_server_key_is_remembered;
+            upkeep: one_of_many_racing_server_keys_is_remembered;
+            upkeep: a_clean_store_has_nothing_to_purge;
+            upkeep: live_things_survive_a_purge;
+            upkeep: what_reuse_detection_remembers_survives_a_purge;
+            upkeep: expired_things_are_purged;
+            upkeep: grants_go_with_their_end_or_with_a_code_that_nobody_redeemed;
+            upkeep: a_purge_respects_its_limit;
+        }
+    };
+    (@laws $make_store:expr; $($noun:ident: $law:ident;)+) => {
+        $(
+            #[test]
+            fn $law() {
+                $crate::contract::check($make_store, $crate::contract::$noun::$law);
+            }
+        )+
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    /// A law that is written and never checked is worse than none.
+    #[test]
+    fn every_law_is_in_the_list() {
+        let list = include_str!("contract.rs");
+        let files = [
+            ("access_token", include_str!("contract/access_token.rs")),
+            ("client", include_str!("contract/client.rs")),
+            ("grant", include_str!("contract/grant.rs")),
+            ("interaction", include_str!("contract/interaction.rs")),
+            ("refresh_token", include_str!("contract/refresh_token.rs")),
+            ("resource", include_str!("contract/resource.rs")),
+            ("session", include_str!("contract/session.rs")),
+            ("standing", include_str!("contract/standing.rs")),
+            ("upkeep", include_str!("contract/upkeep.rs")),
+            ("user", include_str!("contract/user.rs")),
+        ];
+        for (noun, text) in files {
+            let laws: Vec<&str> = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub async fn "))
+                .filter_map(|line| line.split_once('(').map(|(name, _)| name))
+                .collect();
+            assert!(!laws.is_empty(), "{noun} has laws");
+            for law in laws {
+                let line = format!("            {noun}: {law}");
+                assert!(
+                    list.lines().any(|one| one.trim_end_matches(';') == line),
+                    "{noun}: {law} is not in the list"
+                );
+            }
+        }
+    }
+}

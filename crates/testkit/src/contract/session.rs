@@ -1,0 +1,156 @@
+//! Laws about sessions of local accounts.
+
+use mcp_authflow::{port::store::Closing, record::Interaction};
+use mcp_authflow_types::TokenHash;
+
+use super::{
+    WholeStore, sample,
+    scene::{Scene, add_user, begin, close},
+};
+
+async fn is_waiting(store: &dyn WholeStore, interaction: &Interaction, browser: &TokenHash) -> bool {
+    store
+        .load_interaction(interaction.id, browser, sample::now())
+        .await
+        .unwrap()
+        .is_some()
+}
+
+pub async fn a_session_is_read_back_with_its_account(store: &dyn WholeStore) {
+    let user = sample::user();
+    add_user(store, &user).await;
+    let session = sample::session(&user);
+    assert!(store.begin_session(&session, None).await.unwrap());
+    let read = store.load_session(&session.hash).await.unwrap();
+    assert_eq!(read, Some((session, user)));
+    assert_eq!(store.load_session(&sample::hash()).await.unwrap(), None);
+}
+
+pub async fn a_session_is_stamped_with_the_subjects_generation(store: &dyn WholeStore) {
+    let user = sample::user();
+    add_user(store, &user).await;
+    let generation = store.revoke_subject(user.id.as_str()).await.unwrap();
+    let session = sample::session(&user);
+    assert!(store.begin_session(&session, None).await.unwrap());
+    let (read, _) = store.load_session(&session.hash).await.unwrap().unwrap();
+    assert_eq!(read.subject_generation, generation);
+}
+
+pub async fn beginning_a_session_ends_the_one_before_in_that_browser(store: &dyn WholeStore) {
+    let (alice, bob) = (sample::user(), sample::user());
+    add_user(store, &alice).await;
+    add_user(store, &bob).await;
+    let (first, second, elsewhere) = (
+        sample::session(&alice),
+        sample::session(&bob),
+        sample::session(&alice),
+    );
+    assert!(store.begin_session(&first, None).await.unwrap());
+    assert!(store.begin_session(&elsewhere, None).await.unwrap());
+    assert!(store.begin_session(&second, Some(&first.hash)).await.unwrap());
+    assert_eq!(store.load_session(&first.hash).await.unwrap(), None);
+    assert_eq!(
+        store.load_session(&second.hash).await.unwrap(),
+        Some((second, bob))
+    );
+    assert_eq!(
+        store.load_session(&elsewhere.hash).await.unwrap(),
+        Some((elsewhere, alice))
+    );
+}
+
+pub async fn open_interactions_move_to_the_new_session(store: &dyn WholeStore) {
+    let scene = Scene::begin(store).await;
+    let bystander = begin(store, &scene.client).await;
+    let (open, mut second, mut closed) = (
+        begin(store, &scene.client).await,
+        sample::interaction(&scene.client),
+        sample::interaction(&scene.client),
+    );
+    for one in [&mut second, &mut closed] {
+        one.browser = open.browser;
+        store.begin_interaction(one).await.unwrap();
+    }
+    let _ = close(store, &closed, Closing::Deny).await;
+
+    // The browser was not signed in: its cookie is known by its interactions alone.
+    let session = sample::session(&scene.user);
+    assert!(store.begin_session(&session, Some(&open.browser)).await.unwrap());
+    for one in [&open, &second] {
+        assert!(
+            !is_waiting(store, one, &open.browser).await,
+            "the old cookie is worth nothing"
+        );
+        assert!(is_waiting(store, one, &session.hash).await);
+    }
+    assert!(!is_waiting(store, &closed, &session.hash).await);
+    assert!(is_waiting(store, &bystander, &bystander.browser).await);
+}
+
+pub async fn a_gone_or_disabled_account_begins_no_session(store: &dyn WholeStore) {
+    let scene = Scene::begin(store).await;
+    let earlier = sample::session(&scene.user);
+    assert!(store.begin_session(&earlier, None).await.unwrap());
+    let mut waiting = sample::interaction(&scene.client);
+    waiting.browser = earlier.hash;
+    store.begin_interaction(&waiting).await.unwrap();
+
+    let disabled = sample::user();
+    add_user(store, &disabled).await;
+    let answer = store
+        .set_user_disabled(&disabled.username, true, sample::now())
+        .await
+        .unwrap();
+    assert!(answer);
+    for user in [&sample::user(), &disabled] {
+        let session = sample::session(user);
+        assert!(!store.begin_session(&session, Some(&earlier.hash)).await.unwrap());
+        assert_eq!(store.load_session(&session.hash).await.unwrap(), None);
+    }
+    assert!(store.load_session(&earlier.hash).await.unwrap().is_some());
+    assert!(is_waiting(store, &waiting, &earlier.hash).await);
+}
+
+pub async fn an_ended_session_is_gone(store: &dyn WholeStore) {
+    let user = sample::user();
+    add_user(store, &user).await;
+    let (here, there) = (sample::session(&user), sample::session(&user));
+    for session in [&here, &there] {
+        assert!(store.begin_session(session, None).await.unwrap());
+    }
+    for _ in 0..2 {
+        store.end_session(&here.hash).await.unwrap();
+        assert_eq!(store.load_session(&here.hash).await.unwrap(), None);
+    }
+    assert!(store.load_session(&there.hash).await.unwrap().is_some());
+}
+
+pub async fn a_session_remembers_its_last_use(store: &dyn WholeStore) {
+    let user = sample::user();
+    add_user(store, &user).await;
+    let mut session = sample::session(&user);
+    session.last_seen_at = sample::in_seconds(-600);
+    session.authenticated_at = session.last_seen_at;
+    assert!(store.begin_session(&session, None).await.unwrap());
+    store.touch_session(&session.hash, sample::now()).await.unwrap();
+    let (read, _) = store.load_session(&session.hash).await.unwrap().unwrap();
+    let ago = sample::now().since(read.last_seen_at);
+    assert!(ago.as_secs() < 120, "{ago:?}");
+    assert_eq!(read.authenticated_at, session.authenticated_at);
+    assert_eq!(read.expires_at, session.expires_at);
+    let unknown = sample::hash();
+    store.touch_session(&unknown, sample::now()).await.unwrap();
+    assert_eq!(store.load_session(&unknown).await.unwrap(), None);
+}
+
+pub async fn an_expired_session_is_still_read(store: &dyn WholeStore) {
+    let user = sample::user();
+    add_user(store, &user).await;
+    let mut session = sample::session(&user);
+    session.expires_at = sample::in_seconds(-1);
+    assert!(store.begin_session(&session, None).await.unwrap());
+    assert_eq!(
+        store.load_session(&session.hash).await.unwrap(),
+        Some((session, user))
+    );
+}
