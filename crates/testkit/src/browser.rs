@@ -8,6 +8,7 @@
 
 mod cookies;
 mod form;
+mod form_action;
 mod html;
 mod page;
 
@@ -122,7 +123,15 @@ impl Browser {
             .header(ORIGIN, origin)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(body);
-        self.navigate(request, url).await
+        let visit = self.navigate(request, url).await?;
+        if let Visit::Left(redirect) = &visit {
+            ensure!(
+                form_action::allows(&page.headers, &page.url, &redirect.url.parse()?),
+                "a browser would not go to {}: the page's form-action does not name it",
+                redirect.url
+            );
+        }
+        Ok(visit)
     }
 
     /// Opens an authorization URL, signs in if asked, decides on consent if asked, and returns the redirect to the client.

@@ -5,54 +5,32 @@
 //! read on a phone and in the dark.
 
 mod check;
+mod launch;
 
 use std::path::Path;
-use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-use thirtyfour::{By, ChromiumLikeCapabilities as _, DesiredCapabilities, WebDriver, WebElement};
+use thirtyfour::{By, WebDriver, WebElement};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
+use self::launch::{Launched, Processes};
 use crate::browser::{Decision, Redirect};
-use crate::service::process::{OwnedProcess, StopSignal};
 
-/// How long Chromium and its driver may take to start on a loaded machine.
-const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a page may take to follow a click.
 const PAGE_PATIENCE: Duration = Duration::from_secs(30);
 /// More pages than a sign-in ever shows.
 const MAX_PAGES: usize = 6;
 
-/// What keeps Chromium to this machine and to itself.
-const FLAGS: &[&str] = &[
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--no-default-browser-check",
-    "--no-proxy-server",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-default-apps",
-    "--disable-extensions",
-    "--hide-scrollbars",
-    "--force-color-profile=srgb",
-    "--remote-debugging-port=0",
-];
-
 /// A Chromium of one's own, with a fresh profile; both its processes end with it.
 #[derive(Debug)]
 pub struct Chromium {
     driver: Option<WebDriver>,
-    _driver_process: OwnedProcess,
-    _browser_process: OwnedProcess,
-    _profile: tempfile::TempDir,
+    view: Mutex<View>,
+    _processes: Processes,
 }
 
 /// The window to look through.
@@ -108,71 +86,14 @@ impl Scheme {
 impl Chromium {
     /// Starts Chromium and its driver from these two programs.
     pub async fn start(chromium: &Path, chromedriver: &Path) -> Result<Self> {
-        let profile = tempfile::Builder::new().prefix("authflow-chromium-").tempdir()?;
-        let mut command = Command::new(chromium);
-        command
-            .args(FLAGS)
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg("about:blank");
-        let mut chromium = OwnedProcess::spawn(
-            "chromium",
-            &mut command,
-            StopSignal::Terminate,
-            Some(profile.path()),
-        )?;
-        let port_file = profile.path().join("DevToolsActivePort");
-        let deadline = Instant::now() + START_PATIENCE;
-        let debugger_port = loop {
-            let port = std::fs::read_to_string(&port_file).ok();
-            if let Some(port) = port.as_deref().and_then(|text| text.lines().next()) {
-                break port.parse::<u16>().context("chromium's port")?;
-            }
-            if let Some(status) = chromium.has_ended()? {
-                bail!(
-                    "chromium ended ({status}); its last lines:\n{}",
-                    chromium.output().tail(20)
-                );
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "chromium is not ready:\n{}",
-                chromium.output().tail(20)
-            );
-            sleep(Duration::from_millis(20)).await;
+        let launched = Launched::try_hard(chromium, chromedriver).await?;
+        let this = Self {
+            driver: Some(launched.driver),
+            view: Mutex::new(View::DESKTOP),
+            _processes: launched.processes,
         };
-
-        let mut command = Command::new(chromedriver);
-        command.args(["--port=0", "--log-level=WARNING"]);
-        let mut chromedriver =
-            OwnedProcess::spawn("chromedriver", &mut command, StopSignal::Terminate, None)?;
-        let (chromedriver, line) = tokio::task::spawn_blocking(move || {
-            let line = chromedriver.wait_until("started successfully on port", START_PATIENCE)?;
-            anyhow::Ok((chromedriver, line))
-        })
-        .await??;
-        let port: u16 = line
-            .rsplit(' ')
-            .next()
-            .and_then(|port| port.trim_end_matches('.').parse().ok())
-            .with_context(|| format!("no port in `{line}`"))?;
-
-        let mut capabilities = DesiredCapabilities::chrome();
-        capabilities.set_debugger_address(&format!("127.0.0.1:{debugger_port}"))?;
-        let capabilities: Value = {
-            let mut value = serde_json::to_value(thirtyfour::Capabilities::from(capabilities))?;
-            value["goog:loggingPrefs"] = json!({ "browser": "ALL" });
-            value
-        };
-        let capabilities: thirtyfour::Capabilities = serde_json::from_value(capabilities)?;
-        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities)
-            .await
-            .context("chromedriver refused a session")?;
-        Ok(Self {
-            driver: Some(driver),
-            _driver_process: chromedriver,
-            _browser_process: chromium,
-            _profile: profile,
-        })
+        this.set_view(View::DESKTOP, Scheme::Light).await?;
+        Ok(this)
     }
 
     fn driver(&self) -> &WebDriver {
@@ -203,6 +124,7 @@ impl Chromium {
         self.cdp("Emulation.setDeviceMetricsOverride", metrics).await?;
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme.as_str() }] });
         self.cdp("Emulation.setEmulatedMedia", features).await?;
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
         Ok(())
     }
 
@@ -239,6 +161,17 @@ impl Chromium {
             _ => format!("button[name=decision][value=\"{decision}\"]"),
         };
         self.press(&form.find(By::Css(button)).await?).await
+    }
+
+    /// Presses the first button inside the element that this CSS selector finds.
+    pub async fn press_in(&self, selector: &str) -> Result<()> {
+        let button = By::Css(format!("{selector} button"));
+        let button = self
+            .driver()
+            .find(button)
+            .await
+            .with_context(|| format!("no button in `{selector}`"))?;
+        self.press(&button).await
     }
 
     /// Opens an authorization URL, signs in if asked, decides on consent if asked, and returns where the browser was sent.

@@ -197,6 +197,35 @@ async fn a_redirect_that_repeats_what_was_sent_or_never_ends_is_an_error() {
     assert!(error.contains("307"), "{error}");
 }
 
+#[tokio::test]
+async fn a_redirect_that_the_page_s_policy_forbids_is_an_error() {
+    let (origin, _) = serve(|request| {
+        if request.line.starts_with("GET") {
+            html(
+                "content-security-policy: form-action 'self' https://client.example\r\n",
+                CONSENT,
+            )
+        } else if request.body.ends_with("deny") {
+            redirect("", "https://client.example/cb")
+        } else {
+            redirect("", "http://127.0.0.1:1/callback")
+        }
+    })
+    .await;
+    let browser = Browser::new().unwrap();
+    let allowed = browser
+        .sign_in_and(&origin, "a", "b", Decision::Deny)
+        .await
+        .unwrap();
+    assert_eq!(allowed.url, "https://client.example/cb");
+    let error = browser
+        .sign_in_and(&origin, "a", "b", Decision::Allow)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("form-action"), "{error}");
+}
+
 #[test]
 fn a_redirect_parameter_is_unescaped_and_must_not_stand_twice() {
     let redirect = Redirect {

@@ -1,5 +1,7 @@
 //! What is asserted about every page: it fits, can be read, has names, and can be used by keyboard.
 
+use std::sync::PoisonError;
+
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::json;
@@ -24,7 +26,10 @@ struct Focus {
 impl Chromium {
     /// Everything that is wrong with the page shown; an empty list is what a test wants.
     pub async fn faults(&self) -> Result<Vec<String>> {
-        let mut faults: Vec<String> = serde_json::from_value(self.script(PAGE_CHECK, vec![]).await?)?;
+        let mut faults: Vec<String> = {
+            let width = self.view.lock().unwrap_or_else(PoisonError::into_inner).width;
+            serde_json::from_value(self.script(PAGE_CHECK, vec![json!(width)]).await?)?
+        };
         faults.extend(self.keyboard_faults().await?);
         faults.extend(self.complaints().await?);
         Ok(faults)

@@ -1,8 +1,10 @@
 // Looks at the page as it stands and returns what is wrong with it, as a list of
 // sentences: what overflows, which text is too faint, which control has no name.
 // Runs as the body of a function; sources are WCAG 2.2 (contrast 1.4.3, reflow 1.4.10,
-// names 4.1.2 and 3.3.2, language 3.1.1, title 2.4.2).
+// names 4.1.2 and 3.3.2, language 3.1.1, title 2.4.2). `arguments[0]` is the window's width.
 const wrong = [];
+// The window as wide as it was asked for: a page may have made it wider by now.
+const windowWidth = arguments[0];
 
 const shows = (element) => {
   if (!element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) return false;
@@ -102,12 +104,12 @@ for (const field of fields) {
 }
 
 const wide = document.scrollingElement.scrollWidth;
-if (wide > innerWidth) wrong.push(`the page is ${wide} px wide in a window of ${innerWidth} px`);
+if (wide > windowWidth) wrong.push(`the page is ${wide} px wide in a window of ${windowWidth} px`);
 for (const element of document.body.querySelectorAll("*")) {
   if (!shows(element) || element.closest("svg") !== null) continue;
   const box = element.getBoundingClientRect();
   // One pixel of grace for rounding. A clipped, screen-reader-only element is one pixel small.
-  if (box.width > 1 && (box.right > innerWidth + 1 || box.left < -1)) {
+  if (box.width > 1 && (box.right > windowWidth + 1 || box.left < -1)) {
     wrong.push(`${name(element)} sticks out of the window (${Math.round(box.left)}–${Math.round(box.right)} px)`);
   }
 }

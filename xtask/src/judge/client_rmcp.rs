@@ -1,0 +1,171 @@
+//! Drives `rmcp`, the Rust SDK, through the same story as the drivers in `judges/`.
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use rmcp::model::CallToolRequestParams;
+use rmcp::service::{RunningService, ServiceError};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::auth::{
+    AuthClient, AuthorizationManager, AuthorizationRequest, CredentialStore as _, InMemoryCredentialStore,
+    OAuthState, StoredCredentials,
+};
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::{RoleClient, ServiceExt as _};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::dialogue::Dialogue;
+
+type Session = RunningService<RoleClient, ()>;
+
+/// Plays the story against the MCP server at `mcp_url`; `options` are the drivers' own.
+pub(super) async fn play(mcp_url: String, options: Value, mut dialogue: Dialogue) -> Result<()> {
+    let option = |name: &str| {
+        options[name]
+            .as_str()
+            .map(str::to_owned)
+            .with_context(|| format!("no `{name}`"))
+    };
+    let (redirect_uri, tool) = (option("redirect_uri")?, option("tool")?);
+    let call = || CallToolRequestParams::new(tool.clone()).with_arguments(arguments(&options));
+
+    // 1. Without a token the server refuses and says where to go.
+    let store = InMemoryCredentialStore::new();
+    let refusal = match connect(&mcp_url, manager(&mcp_url, &store).await?).await {
+        Ok(_) => bail!("the server let a client in that has no token"),
+        Err(error) => *error,
+    };
+    let challenge = refusal
+        .auth_challenge()
+        .map(str::to_owned)
+        .ok_or(refusal)
+        .context("no challenge")?;
+
+    // 2. Discovery and registration, then the browser.
+    let mut state = OAuthState::Unauthorized(manager(&mcp_url, &store).await?);
+    let request = AuthorizationRequest::new(redirect_uri)
+        .with_client_name(option("client_name")?)
+        .with_initial_scope_selection()
+        .with_challenge(challenge);
+    state.start_authorization(request).await?;
+    let authorize = state.get_authorization_url().await?;
+    let client_id = Url::parse(&authorize)?
+        .query_pairs()
+        .find(|(name, _)| name == "client_id")
+        .map(|(_, value)| value.into_owned())
+        .context("no client_id in the authorization URL")?;
+    dialogue
+        .say(json!({ "step": "registered", "ok": true, "client_id": client_id }))
+        .await?;
+    dialogue.say(json!({ "authorize": authorize })).await?;
+    let callback = dialogue.hear("callback").await?;
+
+    // 3. The code becomes tokens, and with them the server answers.
+    state
+        .handle_callback_url(callback.as_str().context("a callback that is no text")?)
+        .await?;
+    let manager = state
+        .into_authorization_manager()
+        .context("rmcp is not authorized after the callback")?;
+    let first = stored(&store).await?;
+    dialogue.say(credentials("authorized", &first)).await?;
+    let session = connect(&mcp_url, manager)
+        .await
+        .map_err(|error| anyhow!("{error}"))?;
+    let tools = session.list_all_tools().await?;
+    let tools: Vec<_> = tools.iter().map(|tool| tool.name.to_string()).collect();
+    dialogue
+        .say(json!({ "step": "listed", "ok": true, "tools": tools }))
+        .await?;
+    let text = text_of(&session.call_tool(call()).await?)?;
+    dialogue
+        .say(json!({ "step": "called", "ok": true, "text": text }))
+        .await?;
+
+    // 4. The access token is no good any more; rmcp refreshes by itself.
+    store.save(spoilt(&first)?).await?;
+    let text = text_of(&session.call_tool(call()).await?)?;
+    dialogue
+        .say(json!({ "step": "called_again", "ok": true, "text": text }))
+        .await?;
+    dialogue
+        .say(credentials("refreshed", &stored(&store).await?))
+        .await?;
+
+    // 5. Revoked: refused, with the challenge that starts a new authorization.
+    dialogue.hear("revoked").await?;
+    let error = match session.call_tool(call()).await {
+        Ok(result) => bail!("a revoked token still works: {result:?}"),
+        Err(error) => error,
+    };
+    ensure!(
+        ServiceError::auth_challenge(&error).is_some(),
+        "refused, but without a challenge: {error}"
+    );
+    dialogue
+        .say(json!({ "step": "revoked_refused", "ok": true, "error": error.to_string() }))
+        .await?;
+    // The session cannot be closed politely without a token; dropping it ends its task.
+    drop(session);
+    Ok(())
+}
+
+async fn manager(mcp_url: &str, store: &InMemoryCredentialStore) -> Result<AuthorizationManager> {
+    let mut manager = AuthorizationManager::new(mcp_url).await?;
+    manager.set_credential_store(store.clone());
+    Ok(manager)
+}
+
+async fn connect(
+    mcp_url: &str,
+    manager: AuthorizationManager,
+) -> Result<Session, Box<rmcp::service::ClientInitializeError>> {
+    // `no_proxy` alone cannot fail to build; rmcp's own default would read proxies from the environment.
+    let http = reqwest::Client::builder().no_proxy().build().unwrap_or_default();
+    let config = StreamableHttpClientTransportConfig::with_uri(mcp_url);
+    let transport = StreamableHttpClientTransport::with_client(AuthClient::new(http, manager), config);
+    ().serve(transport).await.map_err(Box::new)
+}
+
+fn arguments(options: &Value) -> serde_json::Map<String, Value> {
+    options["arguments"].as_object().cloned().unwrap_or_default()
+}
+
+fn text_of(result: &rmcp::model::CallToolResult) -> Result<String> {
+    ensure!(result.is_error != Some(true), "the tool failed: {result:?}");
+    let texts: Vec<_> = result
+        .content
+        .iter()
+        .filter_map(|part| part.as_text())
+        .map(|part| part.text.clone())
+        .collect();
+    Ok(texts.join(" "))
+}
+
+async fn stored(store: &InMemoryCredentialStore) -> Result<StoredCredentials> {
+    store.load().await?.context("rmcp stored no credentials")
+}
+
+fn credentials(step: &str, stored: &StoredCredentials) -> Value {
+    json!({
+        "step": step,
+        "ok": true,
+        "client": { "client_id": stored.client_id, "token_endpoint_auth_method": "none" },
+        "tokens": stored.token_response,
+    })
+}
+
+/// The same credentials with one letter of the access token changed.
+fn spoilt(stored: &StoredCredentials) -> Result<StoredCredentials> {
+    let mut value = serde_json::to_value(stored)?;
+    let token = value["token_response"]["access_token"]
+        .as_str()
+        .context("no access token")?;
+    let other = if token.as_bytes().get(20) == Some(&b'A') {
+        "B"
+    } else {
+        "A"
+    };
+    let token = format!("{}{other}{}", &token[..20], &token[21..]);
+    value["token_response"]["access_token"] = token.into();
+    Ok(serde_json::from_value(value)?)
+}

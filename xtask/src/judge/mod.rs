@@ -1,0 +1,188 @@
+//! Outside judges: programs that others wrote decide whether the server is right.
+//!
+//! | judge | proves |
+//! |---|---|
+//! | `conformance` | the official MCP conformance package passes the authorization server |
+//! | `ts-v2` `ts-v1` `python` `rmcp` | a real client library gets in, refreshes, and is out after revocation |
+//! | `screens` | every page fits, can be read and can be used by keyboard, in a real browser |
+//!
+//! `judges/README.md` tells more. To add a client library: a driver in `judges/` that speaks the lines of
+//! `judges/dialogue.mjs`, and a variant of [`client::Client`].
+
+mod client;
+mod client_rmcp;
+mod conformance;
+mod dialogue;
+mod house;
+mod person;
+pub(crate) mod screens;
+mod story;
+mod table;
+mod workshop;
+
+use std::future::Future;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use mcp_authflow_testkit::service::postgres::PrivatePostgres;
+
+use self::client::Client;
+use self::house::{Keeper, StoreKind};
+use self::person::Person;
+use self::table::{Row, Table};
+use crate::tally::Tally;
+use crate::workspace::{Profile, build_server};
+
+/// A judge, or a group of them, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Name {
+    /// The official MCP conformance package, `authorization` command.
+    Conformance,
+    /// All four client libraries.
+    Clients,
+    /// `@modelcontextprotocol/client`, through a real Chromium on SQLite.
+    TsV2,
+    /// `@modelcontextprotocol/sdk`.
+    TsV1,
+    /// `mcp`, the Python SDK.
+    Python,
+    /// `rmcp`, the Rust SDK.
+    Rmcp,
+}
+
+/// The flags of `cargo xtask judge`.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Arguments {
+    /// Which judges; all of them when none is named
+    name: Vec<Name>,
+    /// On which stores; all of them when none is named (may be given more than once)
+    #[arg(long, value_name = "STORE")]
+    store: Vec<StoreKind>,
+}
+
+impl Arguments {
+    fn wants_conformance(&self) -> bool {
+        self.name.is_empty() || self.name.contains(&Name::Conformance)
+    }
+
+    fn wants_client(&self, client: Client) -> bool {
+        self.name.is_empty() || self.name.contains(&Name::Clients) || self.name.contains(&client.name())
+    }
+
+    fn wants_store(&self, store: StoreKind) -> bool {
+        self.store.is_empty() || self.store.contains(&store)
+    }
+}
+
+/// Every judge on every store; the layer of `cargo xtask test`.
+pub(crate) fn run_all() -> Result<Tally> {
+    run_named(&Arguments::default())
+}
+
+/// The judges named, and a table of what they found.
+pub(crate) fn run_named(arguments: &Arguments) -> Result<Tally> {
+    let binary = build_server(Profile::Dev)?;
+    let needs_postgres = arguments.wants_store(StoreKind::Postgres);
+    let postgres = if needs_postgres {
+        crate::provide::postgres::provide()?;
+        Some(PrivatePostgres::start(false)?)
+    } else {
+        None
+    };
+    let table = block_on(async {
+        let keeper = Keeper {
+            binary,
+            postgres: postgres.as_ref(),
+        };
+        let mut table = Table::default();
+        for &store in StoreKind::ALL {
+            if arguments.wants_store(store) {
+                judge_store(arguments, &keeper, store, &mut table).await;
+            }
+        }
+        table
+    })?;
+    if let Some(postgres) = postgres {
+        postgres.stop()?;
+    }
+    println!("\n{table}");
+    Ok(table.tally())
+}
+
+async fn judge_store(arguments: &Arguments, keeper: &Keeper<'_>, store: StoreKind, table: &mut Table) {
+    if arguments.wants_conformance() {
+        for issuer_path in ["", "/tenant"] {
+            let judge = if issuer_path.is_empty() {
+                "conformance"
+            } else {
+                "conformance, issuer with path"
+            };
+            note(
+                table,
+                judge,
+                store,
+                "forms",
+                conformance::judge(keeper, store, issuer_path),
+            )
+            .await;
+        }
+    }
+    for &client in Client::ALL {
+        if !arguments.wants_client(client) {
+            continue;
+        }
+        // One client on one store is enough for a real browser; the others submit the same forms without one.
+        let is_in_chromium = client == Client::TsV2 && store == StoreKind::Sqlite;
+        let way = if is_in_chromium { "chromium" } else { "forms" };
+        note(table, client.package(), store, way, async {
+            let person = Person::arrive(is_in_chromium).await?;
+            story::allowed(keeper, store, client, &person).await
+        })
+        .await;
+        if is_in_chromium {
+            note(
+                table,
+                &format!("{}, denied", client.package()),
+                store,
+                way,
+                async {
+                    let person = Person::arrive(true).await?;
+                    story::denied(keeper, store, client, &person).await
+                },
+            )
+            .await;
+        }
+    }
+}
+
+/// Runs one judge and notes what came of it; the others run all the same.
+async fn note(
+    table: &mut Table,
+    judge: &str,
+    store: StoreKind,
+    way: &'static str,
+    judgement: impl Future<Output = Result<()>>,
+) {
+    eprintln!("--- {judge} on {}", store.as_str());
+    let start = Instant::now();
+    let result = judgement.await;
+    if let Err(error) = &result {
+        eprintln!("error: {error:?}");
+    }
+    table.push(Row {
+        judge: judge.to_owned(),
+        store: store.as_str(),
+        way,
+        has_passed: result.is_ok(),
+        seconds: start.elapsed().as_secs_f64(),
+    });
+}
+
+fn block_on<T>(task: impl Future<Output = T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    Ok(runtime.block_on(task))
+}

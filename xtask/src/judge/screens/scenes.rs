@@ -1,0 +1,288 @@
+//! The pages, and how a person gets to each of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use mcp_authflow_testkit::chromium::Chromium;
+use mcp_authflow_testkit::server::{Store, TestServer};
+use url::Url;
+
+use super::super::house::{House, Keeper, PASSWORD, StoreKind, USERNAME, http};
+
+/// A resource with the name and the scopes of a real one, so that the pictures look like life.
+const BOOTSTRAP: &str = r#"
+[[client]]
+client_id = "notebook"
+name = "Research Notebook"
+redirect_uris = ["https://notebook.example/oauth/callback"]
+token_endpoint_auth_method = "none"
+grant_types = ["authorization_code", "refresh_token"]
+
+[[resource]]
+uri = "https://mail.example/mcp"
+name = "Example Mail"
+introspection_client_id = "example-mail"
+introspection_client_secret = "mcpcs_only-for-pictures-only-for-pictures"
+
+[[resource.scope]]
+name = "mail:read"
+description = "Read your messages and their attachments"
+
+[[resource.scope]]
+name = "mail:search"
+description = "Search in all your folders"
+
+[[resource.scope]]
+name = "mail:draft"
+description = "Write drafts, without sending them"
+
+[[resource.scope]]
+name = "mail:send"
+description = "Send messages in your name"
+
+[[resource.scope]]
+name = "mail:delete"
+description = "Delete messages for good, also those in shared folders that others rely on"
+
+[[resource.scope]]
+name = "calendar:read"
+description = "See your appointments and who takes part in them"
+
+[[resource.scope]]
+name = "calendar:write"
+description = "Make, move and cancel appointments"
+
+[[resource.scope]]
+name = "contacts:read"
+description = "See your address book"
+
+[[resource.scope]]
+name = "contacts:write"
+description = "Change your address book"
+
+[[resource.scope]]
+name = "settings:forwarding"
+description = "Change where your mail is forwarded to"
+"#;
+
+/// RFC 7636 appendix B.
+const CODE_CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+/// A page in one of its states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scene {
+    Login,
+    LoginRefused,
+    ConsentRegistered,
+    ConsentLoopback,
+    ConsentPrivateScheme,
+    ConsentManyScopes,
+    Error,
+    Home,
+    SignedOut,
+    Setup,
+}
+
+/// The servers that the pages come from.
+#[derive(Debug)]
+pub(super) struct Stage {
+    house: House,
+    /// A server without any account, which therefore offers to make the first.
+    untouched: TestServer,
+}
+
+impl Stage {
+    pub(super) fn build(binary: PathBuf) -> Result<Self> {
+        let untouched = TestServer::builder()
+            .binary(&binary)
+            .store(Store::Sqlite)
+            .start()?;
+        let keeper = Keeper {
+            binary,
+            postgres: None,
+        };
+        Ok(Self {
+            house: keeper.serve(StoreKind::Sqlite, "", BOOTSTRAP)?,
+            untouched,
+        })
+    }
+
+    /// An authorization request as a client would make it.
+    fn authorize(&self, client_id: &str, redirect_uri: &str, resource: &str, scope: &str) -> Result<String> {
+        let url = Url::parse_with_params(
+            &self.house.server.url("/authorize"),
+            [
+                ("response_type", "code"),
+                ("client_id", client_id),
+                ("redirect_uri", redirect_uri),
+                ("resource", resource),
+                ("scope", scope),
+                ("state", "picture"),
+                ("code_challenge", CODE_CHALLENGE),
+                ("code_challenge_method", "S256"),
+            ],
+        )?;
+        Ok(url.into())
+    }
+
+    /// Registers a client as its own library would, and returns its id.
+    async fn register(&self, name: &str, redirect_uri: &str) -> Result<String> {
+        let response = http()?
+            .post(self.house.server.url("/register"))
+            .json(&serde_json::json!({
+                "client_name": name,
+                "redirect_uris": [redirect_uri],
+                "token_endpoint_auth_method": "none",
+                "grant_types": ["authorization_code", "refresh_token"],
+            }))
+            .send()
+            .await?;
+        let status = response.status();
+        let text = response.text().await?;
+        ensure!(status == 201, "registration answered {status}: {text}");
+        let client: serde_json::Value = serde_json::from_str(&text)?;
+        Ok(client["client_id"].as_str().context("no client_id")?.to_owned())
+    }
+
+    /// The one-time link that the untouched server has printed.
+    fn setup_link(&self) -> Result<String> {
+        let line = self
+            .untouched
+            .output()
+            .wait_for("/ui/setup?token=", Duration::from_secs(10))
+            .context("the server printed no link to make the first account")?;
+        let start = line
+            .find("http")
+            .with_context(|| format!("no address in `{line}`"))?;
+        let end = line[start..]
+            .find([' ', '"'])
+            .map_or(line.len(), |length| start + length);
+        Ok(line[start..end].to_owned())
+    }
+}
+
+impl Scene {
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Login,
+        Self::LoginRefused,
+        Self::ConsentRegistered,
+        Self::ConsentLoopback,
+        Self::ConsentPrivateScheme,
+        Self::ConsentManyScopes,
+        Self::Error,
+        Self::Home,
+        Self::SignedOut,
+        Self::Setup,
+    ];
+
+    /// Its name in file names.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::LoginRefused => "login-refused",
+            Self::ConsentRegistered => "consent-registered",
+            Self::ConsentLoopback => "consent-loopback",
+            Self::ConsentPrivateScheme => "consent-private-scheme",
+            Self::ConsentManyScopes => "consent-many-scopes",
+            Self::Error => "error",
+            Self::Home => "home",
+            Self::SignedOut => "signed-out",
+            Self::Setup => "setup",
+        }
+    }
+
+    /// Takes a stranger's browser to the page.
+    pub(super) async fn go(self, chromium: &Chromium, stage: &Stage) -> Result<()> {
+        let mail = "https://mail.example/mcp";
+        match self {
+            Self::Login => {
+                self.open(chromium, stage, "notebook", mail, "mail:read mail:search")
+                    .await
+            }
+            Self::LoginRefused => {
+                self.open(chromium, stage, "notebook", mail, "mail:read").await?;
+                let fields = [("username", USERNAME), ("password", "wrong")];
+                chromium.fill_and_press("login", &fields, "").await
+            }
+            Self::ConsentRegistered => {
+                self.open(chromium, stage, "notebook", mail, "mail:read mail:search")
+                    .await?;
+                sign_in(chromium).await
+            }
+            Self::ConsentLoopback => {
+                self.open_as_stranger(chromium, stage, "Claude Code", "http://localhost:3118/callback")
+                    .await
+            }
+            Self::ConsentPrivateScheme => {
+                let redirect_uri = "cursor://anysphere.cursor-mcp/oauth/callback";
+                self.open_as_stranger(chromium, stage, "Cursor", redirect_uri)
+                    .await
+            }
+            Self::ConsentManyScopes => {
+                let scope = "mail:read mail:search mail:draft mail:send mail:delete calendar:read calendar:write \
+                    contacts:read contacts:write settings:forwarding";
+                self.open(chromium, stage, "notebook", mail, scope).await?;
+                sign_in(chromium).await
+            }
+            Self::Error => {
+                self.open(chromium, stage, "nobody-knows-me", mail, "mail:read")
+                    .await
+            }
+            Self::Home => go_home(chromium, stage).await,
+            Self::SignedOut => {
+                go_home(chromium, stage).await?;
+                chromium.press_in("form[action$=\"/ui/sign-out\"]").await
+            }
+            Self::Setup => chromium.open(&stage.setup_link()?).await,
+        }
+    }
+
+    async fn open(
+        self,
+        chromium: &Chromium,
+        stage: &Stage,
+        client: &str,
+        resource: &str,
+        scope: &str,
+    ) -> Result<()> {
+        let url = stage.authorize(client, "https://notebook.example/oauth/callback", resource, scope)?;
+        chromium.open(&url).await
+    }
+
+    async fn open_as_stranger(
+        self,
+        chromium: &Chromium,
+        stage: &Stage,
+        name: &str,
+        redirect_uri: &str,
+    ) -> Result<()> {
+        let client_id = stage.register(name, redirect_uri).await?;
+        let scope = "mail:read mail:search calendar:read";
+        chromium
+            .open(&stage.authorize(&client_id, redirect_uri, "https://mail.example/mcp", scope)?)
+            .await?;
+        sign_in(chromium).await
+    }
+}
+
+async fn sign_in(chromium: &Chromium) -> Result<()> {
+    chromium
+        .fill_and_press("login", &[("username", USERNAME), ("password", PASSWORD)], "")
+        .await
+}
+
+/// Signs in through the consent page of some client and goes to the person's own page.
+async fn go_home(chromium: &Chromium, stage: &Stage) -> Result<()> {
+    Scene::ConsentRegistered
+        .open(
+            chromium,
+            stage,
+            "notebook",
+            "https://mail.example/mcp",
+            "mail:read",
+        )
+        .await?;
+    sign_in(chromium).await?;
+    chromium.open(&stage.house.server.url("/ui/")).await
+}

@@ -1,0 +1,203 @@
+//! The story that every client library must be able to live through, seen from outside.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use mcp_authflow_testkit::browser::Decision;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::client::Client;
+use super::dialogue::Driver;
+use super::house::{House, Keeper, StoreKind, USERNAME, http};
+use super::person::{CallbackPage, Person};
+
+/// Discovery, registration, sign-in, tokens, a tool call, a refresh, and refusal after revocation.
+pub(super) async fn allowed(
+    keeper: &Keeper<'_>,
+    store: StoreKind,
+    client: Client,
+    person: &Person,
+) -> Result<()> {
+    let house = keeper.serve_with_mcp(store)?;
+    let http = http()?;
+    let callback = CallbackPage::open().await?;
+    let redirect_uri = client.redirect_uri(callback.port);
+    let mut driver = client.drive(&house.mcp_url, &redirect_uri, false)?;
+
+    let client_id = sign_in(&house, &mut driver, person, &redirect_uri, Decision::Allow).await?;
+    let authorized = driver.step("authorized").await?;
+    let first = check_tokens(&house, &http, &authorized, &client_id).await?;
+    let tools = driver.step("listed").await?;
+    ensure!(
+        tools["tools"].as_array().is_some_and(|tools| !tools.is_empty()),
+        "no tools: {tools}"
+    );
+    for call in ["called", "called_again"] {
+        let called = driver.step(call).await?;
+        // The tool greets whom the token speaks for.
+        let text = called["text"].as_str().unwrap_or_default();
+        ensure!(
+            text.contains(&format!("Hello, {USERNAME}")),
+            "the tool said `{text}`"
+        );
+    }
+    let refreshed = driver.step("refreshed").await?;
+    let second = check_tokens(&house, &http, &refreshed, &client_id).await?;
+    ensure!(
+        first.access_token != second.access_token,
+        "the refresh gave the same access token"
+    );
+    ensure!(
+        first.refresh_token != second.refresh_token,
+        "the refresh token was not rotated"
+    );
+
+    revoke(&house, &http, &refreshed["client"], &second.refresh_token).await?;
+    let answer = house.introspect(&http, &second.access_token).await?;
+    ensure!(
+        answer == json!({ "active": false }),
+        "after revocation introspection says {answer}"
+    );
+    driver.say(json!({ "revoked": true })).await?;
+    driver.step("revoked_refused").await?;
+    driver.end().await
+}
+
+/// The person says no: the client hears `access_denied` and gets nothing.
+pub(super) async fn denied(
+    keeper: &Keeper<'_>,
+    store: StoreKind,
+    client: Client,
+    person: &Person,
+) -> Result<()> {
+    let house = keeper.serve_with_mcp(store)?;
+    let callback = CallbackPage::open().await?;
+    let redirect_uri = client.redirect_uri(callback.port);
+    let mut driver = client.drive(&house.mcp_url, &redirect_uri, true)?;
+    sign_in(&house, &mut driver, person, &redirect_uri, Decision::Deny).await?;
+    let denied = driver.step("denied").await?;
+    ensure!(denied["error"] == "access_denied", "the client reports {denied}");
+    driver.end().await
+}
+
+/// Takes the driver's authorization URL to the person and the callback back; returns the client's id.
+async fn sign_in(
+    house: &House,
+    driver: &mut Driver,
+    person: &Person,
+    redirect_uri: &str,
+    decision: Decision<'_>,
+) -> Result<String> {
+    let registered = driver.step("registered").await?;
+    let client_id = registered["client_id"]
+        .as_str()
+        .context("no client_id")?
+        .to_owned();
+    let line = driver.hear().await?;
+    let Some(authorize) = line["authorize"].as_str() else {
+        bail!("instead of an authorization URL: {line}")
+    };
+    let url: Url = authorize.parse()?;
+    ensure!(
+        authorize.starts_with(&house.server.url("/authorize?")),
+        "the client goes to {authorize}"
+    );
+    for (name, wanted) in [
+        ("response_type", "code"),
+        ("client_id", &client_id),
+        ("code_challenge_method", "S256"),
+        ("redirect_uri", redirect_uri),
+        ("resource", &house.mcp_url),
+    ] {
+        let value = url
+            .query_pairs()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned());
+        ensure!(
+            value.as_deref() == Some(wanted),
+            "the client sends {name}={value:?} instead of {wanted}"
+        );
+    }
+    let redirect = person.sign_in(authorize, decision).await?;
+    ensure!(
+        redirect.url.starts_with(&format!("{redirect_uri}?")),
+        "the browser was sent to {}",
+        redirect.url
+    );
+    let iss = redirect.parameter("iss")?;
+    ensure!(
+        iss.as_deref() == Some(house.server.issuer()),
+        "the redirect carries iss={iss:?}"
+    );
+    driver.say(json!({ "callback": redirect.url })).await?;
+    Ok(client_id)
+}
+
+struct Tokens {
+    access_token: String,
+    refresh_token: String,
+}
+
+/// What the client holds must be what the server says it holds.
+async fn check_tokens(
+    house: &House,
+    http: &reqwest::Client,
+    step: &Value,
+    client_id: &str,
+) -> Result<Tokens> {
+    let token = |name: &str| {
+        step["tokens"][name]
+            .as_str()
+            .map(str::to_owned)
+            .with_context(|| format!("no {name}"))
+    };
+    let tokens = Tokens {
+        access_token: token("access_token")?,
+        refresh_token: token("refresh_token")?,
+    };
+    ensure!(
+        step["client"]["client_id"] == client_id,
+        "the client changed its id in {}",
+        step["client"]
+    );
+    ensure!(
+        tokens.access_token.starts_with("mcpat_"),
+        "an access token without its prefix"
+    );
+    ensure!(
+        tokens.refresh_token.starts_with("mcprt_"),
+        "a refresh token without its prefix"
+    );
+    let answer = house.introspect(http, &tokens.access_token).await?;
+    let is_right = answer["active"] == true
+        && answer["client_id"] == client_id
+        && answer["aud"] == json!(house.mcp_url)
+        && answer["username"] == USERNAME
+        && answer["scope"]
+            .as_str()
+            .is_some_and(|scope| scope.split(' ').any(|scope| scope == "hello:read"));
+    ensure!(is_right, "introspection says {answer}");
+    Ok(tokens)
+}
+
+/// RFC 7009, with the client's own credentials.
+async fn revoke(house: &House, http: &reqwest::Client, client: &Value, token: &str) -> Result<()> {
+    let client_id = client["client_id"].as_str().context("no client_id")?;
+    let secret = client["client_secret"].as_str();
+    let mut form = vec![("token", token), ("token_type_hint", "refresh_token")];
+    let mut request = http.post(house.server.url("/revoke"));
+    match (client["token_endpoint_auth_method"].as_str(), secret) {
+        (Some("client_secret_basic"), Some(secret)) => request = request.basic_auth(client_id, Some(secret)),
+        (Some("client_secret_post"), Some(secret)) => {
+            form.extend([("client_id", client_id), ("client_secret", secret)]);
+        }
+        _ => form.push(("client_id", client_id)),
+    }
+    let response = request.form(&form).send().await?;
+    let status = response.status();
+    ensure!(
+        status == 200,
+        "revocation answered {status}: {}",
+        response.text().await?
+    );
+    Ok(())
+}
