@@ -1,0 +1,140 @@
+//! The reference adapter: the shortest correct implementation of the storage ports, and of the rate limiter.
+//!
+//! [`MemoryStore`] forgets everything when the process ends: it serves tests, demonstrations, and a resource server's
+//! author on a train. One lock guards all of it; no step under the lock waits or searches, except `purge_expired` and
+//! what ends or moves a person's sessions.
+
+mod buckets;
+mod client;
+mod grant;
+mod interaction;
+mod rate_limit;
+mod resource;
+mod session;
+mod token;
+mod upkeep;
+mod user;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
+
+use self::buckets::Buckets;
+pub use self::rate_limit::MemoryRateLimit;
+use crate::{
+    port::store::Standing,
+    record::{
+        AccessTokenRecord, Client, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord,
+        ResourceRecord, Session, User, UserId,
+    },
+};
+
+/// A store in memory.
+///
+/// ```
+/// use mcp_authflow::memory::MemoryStore;
+///
+/// let store = MemoryStore::new();
+/// ```
+#[derive(Default)]
+pub struct MemoryStore(Mutex<State>);
+
+impl MemoryStore {
+    /// Makes an empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A verb that panicked half-way would be a defect of ours; what it left is still served rather than nothing.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// Removed ones included: their generation must outlive them.
+    clients: BTreeMap<ClientId, KeptClient>,
+    resources: BTreeMap<u64, Arc<ResourceRecord>>,
+    resource_numbers: HashMap<Resource, u64>,
+    resources_added: u64,
+    interactions: HashMap<InteractionId, KeptInteraction>,
+    grants: HashMap<GrantId, Grant>,
+    codes: HashMap<TokenHash, GrantId>,
+    grants_of: HashMap<String, BTreeSet<(Timestamp, GrantId)>>,
+    access_tokens: Buckets<AccessTokenRecord>,
+    refresh_tokens: Buckets<RefreshTokenRecord>,
+    subjects: HashMap<String, Subject>,
+    users: BTreeMap<String, User>,
+    usernames: HashMap<UserId, String>,
+    sessions: HashMap<TokenHash, Session>,
+    key_fingerprint: Option<[u8; 32]>,
+}
+
+struct KeptClient {
+    client: Arc<Client>,
+    is_removed: bool,
+}
+
+struct KeptInteraction {
+    interaction: Interaction,
+    is_closed: bool,
+}
+
+/// What is remembered of a subject, whether or not it has an account here.
+#[derive(Clone, Copy, Default)]
+struct Subject {
+    generation: u32,
+    is_disabled: bool,
+}
+
+impl State {
+    fn client(&self, id: &ClientId) -> Option<&Arc<Client>> {
+        self.clients
+            .get(id)
+            .filter(|kept| !kept.is_removed)
+            .map(|kept| &kept.client)
+    }
+
+    fn client_mut(&mut self, id: &ClientId) -> Option<&mut Client> {
+        self.clients
+            .get_mut(id)
+            .filter(|kept| !kept.is_removed)
+            .map(|kept| Arc::make_mut(&mut kept.client))
+    }
+
+    fn subject(&self, subject: &str) -> Subject {
+        self.subjects.get(subject).copied().unwrap_or_default()
+    }
+
+    /// Whether the client is there and still what it was.
+    fn is_of_generation(&self, id: &ClientId, generation: u32) -> bool {
+        self.client(id)
+            .is_some_and(|client| client.generation == generation)
+    }
+
+    /// Whether a grant still stands, expiry aside.
+    fn standing(&self, grant: &Grant) -> Standing {
+        let subject = self.subject(&grant.subject);
+        let stands = grant.revoked_at.is_none()
+            && self.is_of_generation(&grant.client_id, grant.client_generation)
+            && subject.generation == grant.subject_generation
+            && !subject.is_disabled;
+        if stands { Standing::Live } else { Standing::Ended }
+    }
+
+    /// Whether a grant stands and has not come to its end.
+    fn is_live(&self, grant: &Grant, now: Timestamp) -> bool {
+        self.standing(grant) == Standing::Live && !grant.expires_at.has_passed(now)
+    }
+}

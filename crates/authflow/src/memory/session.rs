@@ -1,0 +1,60 @@
+//! Sessions of local accounts.
+
+use mcp_authflow_types::{Timestamp, TokenHash};
+
+use super::{MemoryStore, State};
+use crate::{
+    port::store::{SessionStore, StoreResult},
+    record::{Session, User},
+};
+
+impl State {
+    fn begin_session(&mut self, session: &Session, replacing: Option<&TokenHash>) -> bool {
+        let subject = self.subject(session.user.as_str());
+        if self.user(&session.user).is_none() || subject.is_disabled {
+            return false;
+        }
+        if let Some(replaced) = replacing {
+            self.sessions.remove(replaced);
+            for kept in self.interactions.values_mut() {
+                if !kept.is_closed && kept.interaction.browser == *replaced {
+                    kept.interaction.browser = session.hash;
+                }
+            }
+        }
+        let session = Session {
+            subject_generation: subject.generation,
+            ..session.clone()
+        };
+        self.sessions.insert(session.hash, session);
+        true
+    }
+}
+
+#[async_trait::async_trait]
+impl SessionStore for MemoryStore {
+    async fn begin_session(&self, session: &Session, replacing: Option<&TokenHash>) -> StoreResult<bool> {
+        Ok(self.state().begin_session(session, replacing))
+    }
+
+    async fn load_session(&self, hash: &TokenHash) -> StoreResult<Option<(Session, User)>> {
+        let state = self.state();
+        let found = state.sessions.get(hash).filter(|session| {
+            let subject = state.subject(session.user.as_str());
+            !subject.is_disabled && subject.generation == session.subject_generation
+        });
+        Ok(found.and_then(|session| Some((session.clone(), state.user(&session.user)?.clone()))))
+    }
+
+    async fn touch_session(&self, hash: &TokenHash, now: Timestamp) -> StoreResult<()> {
+        if let Some(session) = self.state().sessions.get_mut(hash) {
+            session.last_seen_at = now;
+        }
+        Ok(())
+    }
+
+    async fn end_session(&self, hash: &TokenHash) -> StoreResult<()> {
+        self.state().sessions.remove(hash);
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! Access tokens and refresh tokens.
+
+use mcp_authflow_types::{ClientId, Timestamp, TokenHash, secret::ExpiryBucket};
+
+use super::{MemoryStore, State};
+use crate::{
+    port::store::{
+        AccessTokenPeek, IssueAccessToken, LiveAccessToken, RefreshTokenPeek, RefreshTokenWithGrant,
+        RotateRefreshToken, Rotation, Standing, StoreResult, TokenStore,
+    },
+    record::{AccessTokenRecord, Spent},
+};
+
+impl State {
+    pub(super) fn add_access_token(&mut self, token: &AccessTokenRecord) {
+        self.access_tokens.insert(token.bucket, token.hash, token.clone());
+    }
+
+    fn live_access_token(
+        &self,
+        token: &TokenHash,
+        bucket: ExpiryBucket,
+        resource_may_be_unregistered: bool,
+    ) -> Option<LiveAccessToken> {
+        let record = self.access_tokens.find(bucket, token)?;
+        if !self.is_of_generation(&record.client_id, record.client_generation) {
+            return None;
+        }
+        if !resource_may_be_unregistered && !self.resource_numbers.contains_key(&record.resource) {
+            return None;
+        }
+        let username = match record.grant {
+            None => None,
+            Some(id) => {
+                let grant = self.grants.get(&id)?;
+                if self.standing(grant) != Standing::Live {
+                    return None;
+                }
+                grant.username.clone()
+            }
+        };
+        Some(LiveAccessToken {
+            record: record.clone(),
+            username,
+        })
+    }
+
+    fn is_spent(&self, token: &TokenHash, bucket: ExpiryBucket) -> bool {
+        self.refresh_tokens
+            .find(bucket, token)
+            .is_some_and(|token| token.spent.is_some())
+    }
+
+    fn refresh_token(&self, token: &TokenHash, bucket: ExpiryBucket) -> Option<RefreshTokenWithGrant> {
+        let token = self.refresh_tokens.find(bucket, token)?;
+        let grant = self.grants.get(&token.grant)?;
+        let successor = token.spent.as_ref().map(|spent| spent.successor);
+        Some(RefreshTokenWithGrant {
+            token: token.clone(),
+            grant: self.with_standing(grant),
+            successor_is_spent: successor.is_some_and(|successor| self.is_spent(&successor, bucket)),
+        })
+    }
+
+    fn rotate_refresh_token(&mut self, rotation: &Rotation, now: Timestamp) -> RotateRefreshToken {
+        let Some(presented) = self
+            .refresh_tokens
+            .find(rotation.bucket, &rotation.presented)
+            .filter(|token| token.grant == rotation.grant)
+        else {
+            return RotateRefreshToken::Gone;
+        };
+        let stands = self
+            .grants
+            .get(&rotation.grant)
+            .is_some_and(|grant| self.is_live(grant, now));
+        if !stands {
+            return RotateRefreshToken::Gone;
+        }
+        if let Some(spent) = &presented.spent {
+            let may_retry = now.since(spent.at) < rotation.retry_window
+                && !self.is_spent(&spent.successor, rotation.bucket);
+            return if may_retry {
+                RotateRefreshToken::Retried {
+                    sealed: spent.sealed.clone(),
+                }
+            } else {
+                RotateRefreshToken::Reused
+            };
+        }
+        if presented.expires_at.has_passed(now) {
+            return RotateRefreshToken::Gone;
+        }
+        let successor = &rotation.successor;
+        if let Some(presented) = self.refresh_tokens.find_mut(rotation.bucket, &rotation.presented) {
+            presented.spent = Some(Spent {
+                at: now,
+                successor: successor.hash,
+                sealed: rotation.sealed.clone(),
+            });
+        }
+        self.refresh_tokens
+            .insert(successor.bucket, successor.hash, successor.clone());
+        self.add_access_token(&rotation.access_token);
+        RotateRefreshToken::Rotated
+    }
+}
+
+#[async_trait::async_trait]
+impl TokenStore for MemoryStore {
+    async fn issue_access_token(
+        &self,
+        token: &AccessTokenRecord,
+        now: Timestamp,
+    ) -> StoreResult<IssueAccessToken> {
+        let mut state = self.state();
+        match state.client(&token.client_id) {
+            Some(client) if client.is_current(now) && client.generation == token.client_generation => {
+                state.add_access_token(token);
+                Ok(IssueAccessToken::Issued)
+            }
+            _ => Ok(IssueAccessToken::Gone),
+        }
+    }
+
+    async fn peek_access_token(
+        &self,
+        token: &TokenHash,
+        bucket: ExpiryBucket,
+        client: &ClientId,
+        resource_may_be_unregistered: bool,
+    ) -> StoreResult<AccessTokenPeek> {
+        let state = self.state();
+        Ok(AccessTokenPeek {
+            client: state.client(client).cloned(),
+            token: state.live_access_token(token, bucket, resource_may_be_unregistered),
+        })
+    }
+
+    async fn revoke_access_token(&self, token: &TokenHash, bucket: ExpiryBucket) -> StoreResult<bool> {
+        Ok(self.state().access_tokens.remove(bucket, token).is_some())
+    }
+
+    async fn peek_refresh_token(
+        &self,
+        token: &TokenHash,
+        bucket: ExpiryBucket,
+        client: &ClientId,
+    ) -> StoreResult<RefreshTokenPeek> {
+        let state = self.state();
+        Ok(RefreshTokenPeek {
+            client: state.client(client).cloned(),
+            token: state.refresh_token(token, bucket),
+        })
+    }
+
+    async fn rotate_refresh_token(
+        &self,
+        rotation: &Rotation,
+        now: Timestamp,
+    ) -> StoreResult<RotateRefreshToken> {
+        Ok(self.state().rotate_refresh_token(rotation, now))
+    }
+}

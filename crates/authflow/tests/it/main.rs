@@ -1,0 +1,4 @@
+//! The library from outside.
+
+mod rate_limit;
+mod store;
