@@ -1,5 +1,29 @@
 //! An OAuth 2.1 authorization server for MCP, as a library that knows no web framework, no database and no clock.
+//!
+//! [`AuthorizationServer`] has one method an endpoint. A request is *peeked* at (one read), *decided* about (a pure
+//! function that quotes its RFC), and *committed* by one atomic store verb that checks its own precondition again.
+//!
+//! | folder | what lives there |
+//! |---|---|
+//! | [`endpoint`] | one endpoint a file |
+//! | `grant/` | one grant a file: `Params`, `decide` (pure), `run` |
+//! | [`client_auth`] | one client authentication method a file |
+//! | [`record`] | what is kept |
+//! | [`port`] | what is asked of the outside: store, clock, randomness, audit, limiter |
+//! | [`memory`] | the reference adapter of every port |
+//!
+//! `mcp-authflow-axum` puts HTTP around it, `mcp-authflow-sqlite` and `mcp-authflow-postgres` keep its state.
 
+pub mod client_auth;
+pub mod endpoint;
+mod grant;
 mod hex;
+pub mod memory;
 pub mod port;
 pub mod record;
+mod server;
+pub mod settings;
+
+pub use endpoint::authorization::{Approval, AuthorizationRequest, Authorize, PageReason, Pending, SendBack};
+pub use server::{AuthorizationServer, FormRequest, Ports, limiter_key};
+pub use settings::Settings;

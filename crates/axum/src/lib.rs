@@ -1,1 +1,30 @@
-//! placeholder
+//! The HTTP edge of mcp-authflow: bytes to words and back, as one axum [`Router`](axum::Router).
+//!
+//! ```no_run
+//! # use mcp_authflow::AuthorizationServer;
+//! # use mcp_authflow_axum::{Interact, router};
+//! # fn embed(app: axum::Router, server: AuthorizationServer, my_sign_in: impl Interact) -> axum::Router {
+//! app.merge(router(server, my_sign_in))
+//! # }
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | [`router`](mod@router) | all routes on one screen |
+//! | [`interact`] | the hook for login and consent |
+//! | `request` | HTTP to words: form bodies, the `Authorization` header, who is calling |
+//! | `reply` | words to HTTP: JSON, errors, redirects, with the headers that each must carry |
+//! | [`browser_cookie`] | the cookie that ties a request to the browser that began it |
+//! | `cors` | which endpoints scripts on other sites may call |
+
+pub mod browser_cookie;
+mod cors;
+pub mod interact;
+mod reply;
+mod request;
+pub mod router;
+
+pub use browser_cookie::{BrowserCookie, BrowserSecret};
+pub use interact::{Interact, Outcome, Visit};
+pub use request::{ClientAddress, client_address};
+pub use router::{is_same_origin, router};

@@ -50,3 +50,4 @@ pub use resource::Resource;
 pub use scope::{Scope, ScopeToken};
 pub use secret::{AccessToken, AuthorizationCode, ClientSecret, PresentedToken, RefreshToken, TokenHash};
 pub use timestamp::Timestamp;
+pub use token_response::TokenResponse;

@@ -1,0 +1,8 @@
+//! Endpoints: one a file, named by its RFC 8414 key, each a method of [`AuthorizationServer`](crate::AuthorizationServer).
+
+pub mod authorization;
+mod introspection;
+mod metadata;
+mod registration;
+mod revocation;
+mod token;

@@ -1,0 +1,246 @@
+//! The answer to an authorization request (RFC 6749 §4.1.2): a code, or an error, at an address proven to be the client's.
+
+use std::net::IpAddr;
+
+use mcp_authflow_types::{AuthorizationCode, CodeChallenge, ErrorCode, Scope, scope::OFFLINE_ACCESS};
+
+use super::{Authorize, PageReason, Pending, resolve::Reason};
+use crate::{
+    port::{
+        AuditEvent, AuditOutcome,
+        audit::AuditAction,
+        store::{CloseInteraction, Closing},
+    },
+    record::{
+        Client, CodeBinding, Grant, GrantId, GrantedResource, Interaction, PendingRequest, RedirectTarget,
+    },
+    server::AuthorizationServer,
+};
+
+/// An answer on its way to a client: an address that was proven to be the client's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendBack {
+    location: String,
+}
+
+impl SendBack {
+    /// The address to send the browser to, by 303.
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+}
+
+/// What a person approved.
+#[derive(Clone, Debug)]
+pub struct Approval {
+    /// Who: an opaque identifier that never changes; it becomes `sub`.
+    pub subject: String,
+    /// What the person is called.
+    pub username: Option<String>,
+    /// The subject's generation as known to the caller; when given, an approval is void once it has moved on.
+    pub subject_generation: Option<u32>,
+    /// What of the scope the person left ticked, `offline_access` included; absent for all of it.
+    pub scope: Option<Scope>,
+}
+
+impl AuthorizationServer {
+    /// Answers a request with a code (RFC 6749 §4.1.2). Of two answers to one request the first counts.
+    ///
+    /// # Errors
+    /// [`PageReason::Gone`] when the request was answered before, or client or person are no longer what they were.
+    pub async fn approve(
+        &self,
+        pending: Pending,
+        approval: Approval,
+        address: Option<IpAddr>,
+    ) -> Result<SendBack, PageReason> {
+        let now = self.now();
+        let lifetimes = &self.settings().lifetimes;
+        let Pending {
+            interaction,
+            client,
+            target,
+            ..
+        } = pending;
+        let request = &interaction.request;
+        let back = Answering {
+            issuer: self.settings().issuer.as_str(),
+            state: request.state.as_deref(),
+        };
+
+        let (resources, offline_access) = left_ticked(request, approval.scope.as_ref());
+        if resources.is_empty() {
+            return self.close_denied(&interaction, &target, &back, address).await;
+        }
+        let code = AuthorizationCode::mint(&self.entropy().draw());
+        let code_challenge =
+            CodeChallenge::parse_s256(&request.code_challenge).map_err(|_| PageReason::Gone)?;
+        let expires_at = now + lifetimes.grant;
+        let grant = Grant {
+            id: GrantId::from_bytes(self.entropy().draw()),
+            client_id: client.id.clone(),
+            client_generation: client.generation,
+            subject: approval.subject,
+            subject_generation: approval.subject_generation.unwrap_or(0),
+            username: approval.username,
+            resources,
+            offline_access,
+            created_at: now,
+            expires_at,
+            code: CodeBinding {
+                hash: code.hash(),
+                expires_at: now + lifetimes.code,
+                redirect_uri: request.redirect_uri.clone(),
+                code_challenge,
+                redeemed_at: None,
+            },
+            revoked_at: None,
+        };
+        let closing = Closing::Approve {
+            grant: &grant,
+            subject_generation: approval.subject_generation,
+            keep_client_until: expires_at + lifetimes.unused_client,
+        };
+        let closed = self
+            .store()
+            .close_interaction(interaction.id, &interaction.browser, closing, now)
+            .await?;
+        let event = |outcome, reason| {
+            AuditEvent::new(AuditAction::Consent, outcome, reason)
+                .with_client(&client.id)
+                .with_grant(grant.id)
+                .with_subject(&grant.subject)
+                .with_address(address)
+        };
+        match closed {
+            CloseInteraction::Closed => {
+                self.audit(&event(AuditOutcome::Allowed, "approved"));
+                Ok(back.send(&target, &[("code", code.expose())]))
+            }
+            CloseInteraction::AlreadyClosed | CloseInteraction::Gone => {
+                self.audit(&event(AuditOutcome::Refused, "the request is over"));
+                Err(PageReason::Gone)
+            }
+        }
+    }
+
+    /// Answers a request with `access_denied` (RFC 6749 §4.1.2.1): the person said no.
+    ///
+    /// # Errors
+    /// [`PageReason::Gone`] when the request was answered before.
+    pub async fn deny(&self, pending: Pending, address: Option<IpAddr>) -> Result<SendBack, PageReason> {
+        let Pending {
+            interaction, target, ..
+        } = pending;
+        let back = Answering {
+            issuer: self.settings().issuer.as_str(),
+            state: interaction.request.state.as_deref(),
+        };
+        self.close_denied(&interaction, &target, &back, address).await
+    }
+
+    async fn close_denied(
+        &self,
+        interaction: &Interaction,
+        target: &RedirectTarget,
+        back: &Answering<'_>,
+        address: Option<IpAddr>,
+    ) -> Result<SendBack, PageReason> {
+        let closed = self
+            .store()
+            .close_interaction(interaction.id, &interaction.browser, Closing::Deny, self.now())
+            .await?;
+        self.audit(
+            &AuditEvent::new(AuditAction::Consent, AuditOutcome::Refused, "denied")
+                .with_client(&interaction.client_id)
+                .with_address(address),
+        );
+        match closed {
+            CloseInteraction::Closed => Ok(back.send_error(target, ErrorCode::AccessDenied)),
+            CloseInteraction::AlreadyClosed | CloseInteraction::Gone => Err(PageReason::Gone),
+        }
+    }
+
+    /// Answers a request that said `prompt=none` although a person would have to act: `login_required` or
+    /// `consent_required` (OpenID Connect Core §3.1.2.6). Nothing is stored, since nothing was decided.
+    pub fn cannot_be_silent(&self, pending: &Pending, code: ErrorCode) -> SendBack {
+        let state = pending.interaction.request.state.as_deref();
+        Answering {
+            issuer: self.settings().issuer.as_str(),
+            state,
+        }
+        .send_error(&pending.target, code)
+    }
+}
+
+/// What every answer carries: `iss` (RFC 9207), and the client's `state` untouched.
+pub(super) struct Answering<'a> {
+    pub(super) issuer: &'a str,
+    pub(super) state: Option<&'a str>,
+}
+
+impl Answering<'_> {
+    fn send(&self, target: &RedirectTarget, answer: &[(&str, &str)]) -> SendBack {
+        let mut parameters = answer.to_vec();
+        if let Some(state) = self.state {
+            parameters.push(("state", state));
+        }
+        parameters.push(("iss", self.issuer));
+        SendBack {
+            location: target.with_query(&parameters),
+        }
+    }
+
+    fn send_error(&self, target: &RedirectTarget, code: ErrorCode) -> SendBack {
+        self.send(
+            target,
+            &[
+                ("error", code.as_str()),
+                ("error_description", code.description()),
+            ],
+        )
+    }
+
+    /// A bad request of a client that the operator vouches for goes back to it. A stranger's is shown on a page: sending
+    /// browsers on for anyone who registered a minute ago would make this an open redirector (RFC 9700 §4.11.2).
+    pub(super) fn refuse(&self, client: &Client, target: &RedirectTarget, reason: Reason) -> Authorize {
+        let (code, description) = (reason.code(), reason.description());
+        if client.is_verified() {
+            let state = self.state.filter(|_| !matches!(reason, Reason::State));
+            let answer = Answering {
+                issuer: self.issuer,
+                state,
+            };
+            Authorize::SendBack(answer.send(
+                target,
+                &[("error", code.as_str()), ("error_description", description)],
+            ))
+        } else {
+            Authorize::ShowPage(PageReason::Refused { code, description })
+        }
+    }
+}
+
+/// What of a request the person left ticked. A resource of whose scope nothing is left falls away.
+fn left_ticked(request: &PendingRequest, ticked: Option<&Scope>) -> (Vec<GrantedResource>, bool) {
+    let Some(ticked) = ticked else {
+        return (request.resources.clone(), request.offline_access);
+    };
+    let resources = request
+        .resources
+        .iter()
+        .filter_map(|asked| {
+            let scope = asked.scope.narrow_to(ticked);
+            let held_some = !asked.scope.without(OFFLINE_ACCESS).is_empty();
+            let keeps_some = !scope.without(OFFLINE_ACCESS).is_empty();
+            (keeps_some || !held_some).then(|| GrantedResource {
+                resource: asked.resource.clone(),
+                scope,
+            })
+        })
+        .collect();
+    (
+        resources,
+        request.offline_access && ticked.contains(OFFLINE_ACCESS),
+    )
+}

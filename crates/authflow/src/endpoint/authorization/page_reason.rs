@@ -1,0 +1,60 @@
+//! Why a page of ours is shown and nothing leaves for anywhere.
+
+use mcp_authflow_types::ErrorCode;
+
+use crate::port::StoreError;
+
+/// Why a page is shown instead of going on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PageReason {
+    /// A parameter that decides where to go comes twice.
+    #[error("{0} is given more than once")]
+    Repeated(&'static str),
+    /// No client identifier, or a malformed one.
+    #[error("client_id is missing or malformed")]
+    NoClientId,
+    /// There is no such client, or it has expired.
+    #[error("unknown client")]
+    UnknownClient,
+    /// The redirect URI is not the client's.
+    #[error("{0}")]
+    RedirectUri(#[from] crate::record::client::NotItsRedirectUri),
+    /// The request is bad, and the client is a stranger to whom nothing is sent before a person has acted.
+    #[error("{description}")]
+    Refused {
+        /// What is wrong.
+        code: ErrorCode,
+        /// What is wrong, in fixed words.
+        description: &'static str,
+    },
+    /// The interaction is unknown, over, or another browser's.
+    #[error("this sign-in request is over, was used already, or was started in another browser")]
+    Gone,
+    /// The store cannot be asked (503), or did not answer in time (504).
+    #[error("the server cannot answer at the moment")]
+    Unavailable {
+        /// Whether it did not answer in time.
+        timed_out: bool,
+    },
+}
+
+impl PageReason {
+    /// The status of the page.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Unavailable { timed_out: true } => 504,
+            Self::Unavailable { timed_out: false } => 503,
+            _ => 400,
+        }
+    }
+}
+
+impl From<StoreError> for PageReason {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store cannot be asked");
+        Self::Unavailable {
+            timed_out: matches!(error, StoreError::TimedOut(_)),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A good request that waits for a person.
+
+use std::sync::Arc;
+
+use mcp_authflow_types::{Prompt, Resource, TokenHash};
+
+use super::PageReason;
+use crate::{
+    record::{Client, GrantedResource, Interaction, InteractionId, RedirectTarget, ResourceRecord},
+    server::AuthorizationServer,
+};
+
+/// A good request that waits for a person: everything that the consent page says, and the way to answer.
+#[derive(Debug)]
+pub struct Pending {
+    pub(super) interaction: Interaction,
+    pub(super) client: Arc<Client>,
+    pub(super) target: RedirectTarget,
+    pub(super) resources: Vec<PendingResource>,
+}
+
+/// A resource of a request.
+#[derive(Clone, Debug)]
+pub struct PendingResource {
+    /// Its record; absent for one on loopback that nobody registered.
+    pub record: Option<Arc<ResourceRecord>>,
+    /// What is asked for there.
+    pub asked: GrantedResource,
+}
+
+impl Pending {
+    /// The request's identifier.
+    pub fn id(&self) -> InteractionId {
+        self.interaction.id
+    }
+
+    /// Who asks.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Where the answer will go.
+    pub fn target(&self) -> &RedirectTarget {
+        &self.target
+    }
+
+    /// What is asked for, resource by resource.
+    pub fn resources(&self) -> &[PendingResource] {
+        &self.resources
+    }
+
+    /// Whether approval lets the client stay connected while the person is away.
+    pub fn offline_access(&self) -> bool {
+        self.interaction.request.offline_access
+    }
+
+    /// What was asked for, and when.
+    pub fn interaction(&self) -> &Interaction {
+        &self.interaction
+    }
+}
+
+impl AuthorizationServer {
+    /// Finds a request that waits, for the browser that started it.
+    ///
+    /// # Errors
+    /// [`PageReason::Gone`] when it is unknown, over, or another browser's, or its client is no longer what it was;
+    /// [`PageReason::Unavailable`] when the store cannot be asked.
+    pub async fn resume(&self, id: InteractionId, browser: &TokenHash) -> Result<Pending, PageReason> {
+        let now = self.now();
+        let interaction = self
+            .store()
+            .load_interaction(id, browser, now)
+            .await?
+            .ok_or(PageReason::Gone)?;
+        let wanted: Vec<Resource> = interaction
+            .request
+            .resources
+            .iter()
+            .map(|one| one.resource.clone())
+            .collect();
+        let found = self
+            .store()
+            .load_client_with_resources(&interaction.client_id, &wanted)
+            .await?;
+        let client = found
+            .client
+            .filter(|client| client.is_current(now) && client.generation == interaction.client_generation)
+            .ok_or(PageReason::Gone)?;
+        // Proven again: a client that changed its redirect URIs meanwhile gets nothing at the old one.
+        let target = client.redirect_target(interaction.request.redirect_uri.as_deref())?;
+        let resources = interaction
+            .request
+            .resources
+            .iter()
+            .map(|asked| PendingResource {
+                record: found
+                    .resources
+                    .iter()
+                    .find(|record| record.resource == asked.resource)
+                    .cloned(),
+                asked: asked.clone(),
+            })
+            .collect();
+        Ok(Pending {
+            interaction,
+            client,
+            target,
+            resources,
+        })
+    }
+
+    /// Whether an earlier approval of this person may stand in for a new one: only for clients that can prove who they
+    /// are, only for what was approved already, and never when the client asks for consent.
+    ///
+    /// # Errors
+    /// [`PageReason::Unavailable`] when the store cannot be asked.
+    pub async fn is_approved_already(&self, pending: &Pending, subject: &str) -> Result<bool, PageReason> {
+        let request = &pending.interaction.request;
+        if !pending.client.can_prove_itself() || request.prompts(Prompt::Consent) {
+            return Ok(false);
+        }
+        let now = self.now();
+        let since = now - self.settings().lifetimes.consent;
+        Ok(self
+            .store()
+            .is_covered(
+                subject,
+                &pending.client.id,
+                &request.resources,
+                request.offline_access,
+                since,
+                now,
+            )
+            .await?)
+    }
+}

@@ -1,0 +1,76 @@
+//! The revocation endpoint (RFC 7009).
+
+use mcp_authflow_types::{ErrorCode, ErrorResponse, PresentedToken};
+
+use crate::{
+    port::{AuditEvent, AuditOutcome, audit::AuditAction},
+    server::{AuthorizationServer, FormRequest},
+};
+
+impl AuthorizationServer {
+    /// Revokes a token: an access token alone, a refresh token with its whole grant. A token that is unknown or dead
+    /// already is as good as revoked (RFC 7009 §2.2). `token_type_hint` is not needed: a token shows its kind.
+    ///
+    /// # Errors
+    /// `invalid_client` when the client did not prove itself, or when the token is another client's (RFC 7009 §2.1);
+    /// `temporarily_unavailable` when the revocation could not be made durable. There is no success without effect.
+    pub async fn revoke(&self, request: FormRequest<'_>) -> Result<(), ErrorResponse> {
+        let now = self.now();
+        if let Some(name) = request.form.repeated() {
+            return Err(ErrorResponse::repeated(name));
+        }
+        let token = request
+            .form
+            .value("token")
+            .ok_or_else(|| ErrorResponse::missing("token"))?;
+        let presented = self.presented(request)?;
+        let id = &presented.client_id;
+        let (hash, owner, grant) = match PresentedToken::parse(token) {
+            PresentedToken::Access(token) => {
+                let (hash, bucket) = (token.hash(), token.bucket());
+                let peek = self.store().peek_access_token(&hash, bucket, id, true).await?;
+                let client = self.authenticated(&presented, peek.client, request, now)?;
+                let Some(found) = peek.token else { return Ok(()) };
+                if found.record.client_id == client.id {
+                    self.store().revoke_access_token(&hash, bucket).await?;
+                }
+                (hash, found.record.client_id, found.record.grant)
+            }
+            PresentedToken::Refresh(token) => {
+                let peek = self
+                    .store()
+                    .peek_refresh_token(&token.hash(), token.bucket(), id)
+                    .await?;
+                let client = self.authenticated(&presented, peek.client, request, now)?;
+                let Some(found) = peek.token else { return Ok(()) };
+                let grant = found.grant.grant;
+                if grant.client_id == client.id {
+                    self.store().revoke_grant(grant.id, now).await?;
+                }
+                (token.hash(), grant.client_id, Some(grant.id))
+            }
+            PresentedToken::Foreign => {
+                let client = self.store().load_client(id).await?;
+                self.authenticated(&presented, client, request, now)?;
+                return Ok(());
+            }
+        };
+        let is_owner = owner == *id;
+        let (outcome, reason) = if is_owner {
+            (AuditOutcome::Allowed, "revoked")
+        } else {
+            (AuditOutcome::Refused, "the token is another client's")
+        };
+        let mut event = AuditEvent::new(AuditAction::Revoke, outcome, reason)
+            .with_client(id)
+            .with_token(&hash)
+            .with_address(request.address);
+        event.grant = grant;
+        self.audit(&event);
+        if is_owner {
+            Ok(())
+        } else {
+            Err(ErrorCode::InvalidClient.into())
+        }
+    }
+}

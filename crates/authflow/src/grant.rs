@@ -1,0 +1,111 @@
+//! Grants (RFC 6749 §4): one a file, each with its `Params`, a pure `decide`, and `run`, which peeks, decides, mints and
+//! commits.
+//!
+//! To add a grant: a variant of `GrantType`, a file here, an arm in `endpoint/token`. Metadata follow by themselves.
+
+pub(crate) mod authorization_code;
+pub(crate) mod client_credentials;
+pub(crate) mod refresh_token;
+
+use mcp_authflow_types::{
+    AccessToken, Form, RefreshToken, Resource, Scope, Timestamp, TokenResponse, scope::OFFLINE_ACCESS,
+};
+
+use crate::{
+    port::store::NewTokens,
+    record::{AccessTokenRecord, Grant, GrantedResource, RefreshTokenRecord},
+    server::AuthorizationServer,
+};
+
+/// The `resource` parameters of a token request (RFC 8707 §2.2). A token has one audience, so there may be one.
+///
+/// `Err` for several, or one that is no resource at all.
+fn read_resource(form: &Form<'_>) -> Result<Option<Resource>, ()> {
+    let mut values = form.values("resource");
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
+    let resource = Resource::parse(first).map_err(drop)?;
+    if values.all(|other| Resource::parse(other).is_ok_and(|other| other == resource)) {
+        Ok(Some(resource))
+    } else {
+        Err(())
+    }
+}
+
+/// Which of a grant's resources a token is for: the one asked for, else the first one approved.
+fn choose_resource<'a>(grant: &'a Grant, asked: Option<&Resource>) -> Option<&'a GrantedResource> {
+    match asked {
+        Some(resource) => grant.at(resource),
+        None => grant.resources.first(),
+    }
+}
+
+/// Everything that a token pair is made of.
+struct TokenPlan<'a> {
+    grant: &'a Grant,
+    resource: &'a Resource,
+    /// What the access token allows at its resource.
+    access_scope: Scope,
+    /// What the answer says was granted.
+    said_scope: Scope,
+    with_refresh_token: bool,
+}
+
+/// An answer with the records that stand for it in the store.
+struct Minted {
+    response: TokenResponse,
+    tokens: NewTokens,
+    access_expires_at: Timestamp,
+}
+
+impl AuthorizationServer {
+    /// Mints the tokens of a grant. Nothing is stored yet.
+    fn mint(&self, plan: TokenPlan<'_>, now: Timestamp) -> Minted {
+        let lifetimes = &self.settings().lifetimes;
+        let grant = plan.grant;
+        let access_expires_at = (now + lifetimes.access_token).min(grant.expires_at);
+        let access_token = AccessToken::mint(&self.entropy().draw(), access_expires_at);
+        let refresh_token = plan
+            .with_refresh_token
+            .then(|| RefreshToken::mint(&self.entropy().draw(), grant.expires_at));
+        let tokens = NewTokens {
+            access_token: AccessTokenRecord {
+                hash: access_token.hash(),
+                bucket: access_token.bucket(),
+                grant: Some(grant.id),
+                client_id: grant.client_id.clone(),
+                client_generation: grant.client_generation,
+                subject: grant.subject.clone(),
+                resource: plan.resource.clone(),
+                scope: plan.access_scope,
+                issued_at: now,
+                expires_at: access_expires_at,
+            },
+            refresh_token: refresh_token.as_ref().map(|token| RefreshTokenRecord {
+                hash: token.hash(),
+                bucket: token.bucket(),
+                grant: grant.id,
+                issued_at: now,
+                expires_at: (now + lifetimes.refresh_idle).min(grant.expires_at),
+                spent: None,
+            }),
+        };
+        let response = TokenResponse {
+            access_token,
+            expires_in: access_expires_at.since(now).as_secs(),
+            refresh_token,
+            scope: plan.said_scope,
+        };
+        Minted {
+            response,
+            tokens,
+            access_expires_at,
+        }
+    }
+}
+
+/// The scope of an access token: what is granted at its resource; `offline_access` belongs to no resource.
+fn access_scope(granted: &GrantedResource) -> Scope {
+    granted.scope.without(OFFLINE_ACCESS)
+}

@@ -1,0 +1,368 @@
+//! The refresh token grant (RFC 6749 §6), rotating for everyone, with a sealed retry window.
+//!
+//! An exchange spends the old token and stores the new pair in one step. Beside the old token stays the answer, sealed
+//! under a key that only a holder of the old token can derive. Who presents the old token again within the window, before
+//! the successor was exchanged, gets that same answer: a lost reply or five processes sharing a token sign nobody out,
+//! and there is never more than one successor. After the window a replay ends the whole grant.
+
+use mcp_authflow_jose::SealingKey;
+use mcp_authflow_types::{
+    AccessToken, ErrorCode, ErrorResponse, Form, GrantType, RefreshToken, Resource, Scope, Timestamp,
+    TokenResponse, scope::OFFLINE_ACCESS,
+};
+use zeroize::Zeroizing;
+
+use super::{Minted, TokenPlan, access_scope, choose_resource, read_resource};
+use crate::{
+    client_auth::{AuthenticatedClient, Presented},
+    port::{
+        AuditEvent, AuditOutcome,
+        audit::AuditAction,
+        store::{RefreshTokenPeek, RefreshTokenWithGrant, RotateRefreshToken, Rotation, Standing},
+    },
+    record::{Grant, GrantedResource},
+    server::{AuthorizationServer, FormRequest},
+    settings::Lifetimes,
+};
+
+/// What arrives.
+struct Params {
+    /// Absent when it has not the form of a refresh token of ours.
+    refresh_token: Option<RefreshToken>,
+    scope: Result<Option<Scope>, ()>,
+    resource: Result<Option<Resource>, ()>,
+}
+
+/// What a refresh token is good for.
+#[derive(Debug)]
+struct Plan<'a> {
+    granted: &'a GrantedResource,
+    access_scope: Scope,
+    said_scope: Scope,
+    step: Step<'a>,
+}
+
+/// What to do about it.
+#[derive(Debug, PartialEq, Eq)]
+enum Step<'a> {
+    /// Exchange it.
+    Rotate,
+    /// It was exchanged a moment ago: say the same again.
+    Repeat(&'a [u8]),
+}
+
+/// Why there are no tokens for a refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+enum Reason {
+    #[error("unknown refresh token")]
+    Unknown,
+    #[error("the refresh token is another client's")]
+    NotYours,
+    #[error("this client may not use the grant")]
+    GrantNotAllowed,
+    #[error("expired refresh token")]
+    Expired,
+    #[error("the grant was revoked")]
+    Ended,
+    #[error("more scope than was granted")]
+    WiderScope,
+    #[error("a resource that was not approved")]
+    WrongResource,
+    #[error("the refresh token was used before")]
+    Reused,
+    #[error("another request than the one being retried")]
+    AnotherRequest,
+}
+
+impl Reason {
+    const fn code(self) -> ErrorCode {
+        match self {
+            Self::Unknown
+            | Self::NotYours
+            | Self::Expired
+            | Self::Ended
+            | Self::Reused
+            | Self::AnotherRequest => ErrorCode::InvalidGrant,
+            Self::GrantNotAllowed => ErrorCode::UnauthorizedClient,
+            Self::WiderScope => ErrorCode::InvalidScope,
+            Self::WrongResource => ErrorCode::InvalidTarget,
+        }
+    }
+}
+
+impl Params {
+    fn read(form: &Form<'_>) -> Result<Self, ErrorResponse> {
+        let token = form
+            .value("refresh_token")
+            .ok_or_else(|| ErrorResponse::missing("refresh_token"))?;
+        Ok(Self {
+            refresh_token: RefreshToken::parse(token).ok(),
+            scope: form.value("scope").map(Scope::parse).transpose().map_err(drop),
+            resource: read_resource(form),
+        })
+    }
+}
+
+/// Decides what a refresh token is good for. Requests that ask for too much are refused before anything is spent;
+/// reuse is judged last, when every binding has been checked.
+fn decide<'a>(
+    found: &'a RefreshTokenWithGrant,
+    client: &AuthenticatedClient,
+    params: &Params,
+    lifetimes: &Lifetimes,
+    now: Timestamp,
+) -> Result<Plan<'a>, Reason> {
+    let grant = &found.grant.grant;
+
+    // 1. RFC 6749 §6: "The authorization server MUST … ensure that the refresh token was issued to the authenticated
+    //    client".
+    if grant.client_id != client.id {
+        return Err(Reason::NotYours);
+    }
+    if !client.may_use(GrantType::RefreshToken) {
+        return Err(Reason::GrantNotAllowed);
+    }
+    // 2. What it descends from still stands (RFC 6749 §10.4).
+    if found.grant.standing == Standing::Ended {
+        return Err(Reason::Ended);
+    }
+    if grant.expires_at.has_passed(now) {
+        return Err(Reason::Expired);
+    }
+    // 3. RFC 8707 §2.2: one of the resources that were approved.
+    let resource = params.resource.as_ref().map_err(|()| Reason::WrongResource)?;
+    let granted = choose_resource(grant, resource.as_ref()).ok_or(Reason::WrongResource)?;
+    // 4. RFC 6749 §6: "The requested scope MUST NOT include any scope not originally granted by the resource owner, and
+    //    if omitted is treated as equal to the scope originally granted".
+    let (access_scope, said_scope) = narrow(
+        grant,
+        granted,
+        params.scope.as_ref().map_err(|()| Reason::WiderScope)?.as_ref(),
+    )?;
+    // 5. RFC 9700 §4.14.2: unspent, or spent a moment ago and its successor not yet used.
+    let step = match &found.token.spent {
+        None if found.token.expires_at.has_passed(now) => return Err(Reason::Expired),
+        None => Step::Rotate,
+        Some(spent) => {
+            let window_is_open =
+                !(spent.at + lifetimes.refresh_retry_window).has_passed(now) && !found.successor_is_spent;
+            if !window_is_open {
+                return Err(Reason::Reused);
+            }
+            Step::Repeat(&spent.sealed)
+        }
+    };
+    Ok(Plan {
+        granted,
+        access_scope,
+        said_scope,
+        step,
+    })
+}
+
+/// What of the granted scope goes into the access token, and what the answer says.
+fn narrow(grant: &Grant, granted: &GrantedResource, asked: Option<&Scope>) -> Result<(Scope, Scope), Reason> {
+    let Some(asked) = asked else {
+        return Ok((access_scope(granted), granted.scope.clone()));
+    };
+    if !grant.whole_scope().covers(asked) {
+        return Err(Reason::WiderScope);
+    }
+    let narrowed = asked.narrow_to(&granted.scope);
+    let access = narrowed.without(OFFLINE_ACCESS);
+    if access.is_empty() && !access_scope(granted).is_empty() {
+        return Err(Reason::WiderScope);
+    }
+    Ok((access, narrowed))
+}
+
+/// Runs the grant.
+pub(crate) async fn run(
+    server: &AuthorizationServer,
+    request: FormRequest<'_>,
+    presented: &Presented,
+    now: Timestamp,
+) -> Result<TokenResponse, ErrorResponse> {
+    let params = Params::read(request.form)?;
+    let lifetimes = &server.settings().lifetimes;
+
+    let peek = match &params.refresh_token {
+        Some(token) => {
+            server
+                .store()
+                .peek_refresh_token(&token.hash(), token.bucket(), &presented.client_id)
+                .await?
+        }
+        None => RefreshTokenPeek {
+            client: server.store().load_client(&presented.client_id).await?,
+            token: None,
+        },
+    };
+    let client = server.authenticated(presented, peek.client, request, now)?;
+    let exchange = Exchange {
+        server,
+        request,
+        client: &client,
+        now,
+    };
+    let (Some(token), Some(found)) = (&params.refresh_token, &peek.token) else {
+        return Err(exchange.refuse(None, Reason::Unknown));
+    };
+    let plan = match decide(found, &client, &params, lifetimes, now) {
+        Ok(plan) => plan,
+        Err(reason) => return Err(exchange.punish(&found.grant.grant, reason).await),
+    };
+    let grant = &found.grant.grant;
+    let context = context(&client, &plan);
+    let sealed = match &plan.step {
+        Step::Repeat(sealed) => sealed.to_vec(),
+        Step::Rotate => {
+            let minted = server.mint(
+                TokenPlan {
+                    grant,
+                    resource: &plan.granted.resource,
+                    access_scope: plan.access_scope.clone(),
+                    said_scope: plan.said_scope.clone(),
+                    with_refresh_token: true,
+                },
+                now,
+            );
+            match exchange.rotate(token, grant, &minted, &context).await? {
+                RotateRefreshToken::Rotated => {
+                    exchange.allow(grant, "rotated", &minted.tokens.access_token.hash);
+                    return Ok(minted.response);
+                }
+                RotateRefreshToken::Retried { sealed } => sealed,
+                RotateRefreshToken::Reused => return Err(exchange.punish(grant, Reason::Reused).await),
+                RotateRefreshToken::Gone => return Err(exchange.refuse(Some(grant), Reason::Ended)),
+            }
+        }
+    };
+    match open(token, &context, &sealed, now) {
+        Some(response) => {
+            exchange.allow(
+                grant,
+                "repeated within the retry window",
+                &response.access_token.hash(),
+            );
+            Ok(response)
+        }
+        None => Err(exchange.refuse(Some(grant), Reason::AnotherRequest)),
+    }
+}
+
+/// One exchange, with what every step of it needs.
+struct Exchange<'a> {
+    server: &'a AuthorizationServer,
+    request: FormRequest<'a>,
+    client: &'a AuthenticatedClient,
+    now: Timestamp,
+}
+
+impl Exchange<'_> {
+    async fn rotate(
+        &self,
+        token: &RefreshToken,
+        grant: &Grant,
+        minted: &Minted,
+        context: &[u8],
+    ) -> Result<RotateRefreshToken, ErrorResponse> {
+        let Some(successor) = minted.tokens.refresh_token.clone() else {
+            return Err(ErrorCode::ServerError.into());
+        };
+        let rotation = Rotation {
+            presented: token.hash(),
+            bucket: token.bucket(),
+            grant: grant.id,
+            successor,
+            access_token: minted.tokens.access_token.clone(),
+            sealed: seal(token, self.server.entropy().draw(), context, minted),
+            retry_window: self.server.settings().lifetimes.refresh_retry_window,
+        };
+        Ok(self
+            .server
+            .store()
+            .rotate_refresh_token(&rotation, self.now)
+            .await?)
+    }
+
+    /// Refuses; and where a spent token came back too late, ends its whole family before the answer leaves.
+    async fn punish(&self, grant: &Grant, reason: Reason) -> ErrorResponse {
+        if reason == Reason::Reused
+            && let Err(error) = self.server.store().revoke_grant(grant.id, self.now).await
+        {
+            return error.into();
+        }
+        self.refuse(Some(grant), reason)
+    }
+
+    fn refuse(&self, grant: Option<&Grant>, reason: Reason) -> ErrorResponse {
+        let outcome = if reason == Reason::Reused {
+            AuditOutcome::Alarm
+        } else {
+            AuditOutcome::Refused
+        };
+        let mut event = AuditEvent::new(AuditAction::Refresh, outcome, reason.to_string())
+            .with_client(&self.client.id)
+            .with_address(self.request.address);
+        event.grant = grant.map(|grant| grant.id);
+        self.server.audit(&event);
+        reason.code().into()
+    }
+
+    fn allow(&self, grant: &Grant, what: &'static str, token: &mcp_authflow_types::TokenHash) {
+        self.server.audit(
+            &AuditEvent::new(AuditAction::Refresh, AuditOutcome::Allowed, what)
+                .with_client(&self.client.id)
+                .with_grant(grant.id)
+                .with_subject(&grant.subject)
+                .with_token(token)
+                .with_address(self.request.address),
+        );
+    }
+}
+
+const PURPOSE: &str = "refresh token retry";
+
+/// What an answer is sealed to: the client, the resource and the scope of the request. A retry that asks for something
+/// else cannot open it.
+fn context(client: &AuthenticatedClient, plan: &Plan<'_>) -> Vec<u8> {
+    format!("{}\n{}\n{}", client.id, plan.granted.resource, plan.said_scope).into_bytes()
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Sealed<'a> {
+    access_token: std::borrow::Cow<'a, str>,
+    refresh_token: std::borrow::Cow<'a, str>,
+    scope: Scope,
+    expires_at: Timestamp,
+}
+
+fn seal(token: &RefreshToken, nonce: [u8; 12], context: &[u8], minted: &Minted) -> Vec<u8> {
+    let response = &minted.response;
+    let answer = Sealed {
+        access_token: response.access_token.expose().into(),
+        refresh_token: response
+            .refresh_token
+            .as_ref()
+            .map_or("", RefreshToken::expose)
+            .into(),
+        scope: response.scope.clone(),
+        expires_at: minted.access_expires_at,
+    };
+    // Strings and numbers cannot fail to serialize.
+    let text = Zeroizing::new(serde_json::to_vec(&answer).unwrap_or_default());
+    SealingKey::derive(token.expose().as_bytes(), PURPOSE).seal(nonce, context, &text)
+}
+
+fn open(token: &RefreshToken, context: &[u8], sealed: &[u8], now: Timestamp) -> Option<TokenResponse> {
+    let text = SealingKey::derive(token.expose().as_bytes(), PURPOSE).open(context, sealed)?;
+    let answer: Sealed<'_> = serde_json::from_slice(&text).ok()?;
+    Some(TokenResponse {
+        access_token: AccessToken::parse(&answer.access_token).ok()?,
+        expires_in: answer.expires_at.since(now).as_secs(),
+        refresh_token: Some(RefreshToken::parse(&answer.refresh_token).ok()?),
+        scope: answer.scope,
+    })
+}

@@ -1,0 +1,99 @@
+//! What an operator may choose, with the defaults that the design decided.
+
+use std::time::Duration;
+
+use mcp_authflow_types::{Issuer, Resource};
+
+/// The server's settings. [`Settings::new`] gives every default.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The server's name (RFC 8414 §2).
+    pub issuer: Issuer,
+    /// How long things live.
+    pub lifetimes: Lifetimes,
+    /// The resource that a request means when it names none (RFC 8707 §2 leaves this to the server). Default: none, so
+    /// that the only registered resource is meant, if there is exactly one.
+    pub default_resource: Option<Resource>,
+    /// Whether resources on loopback need no registration. Default: only when the issuer is on loopback itself, so that a
+    /// first try needs no set-up.
+    pub accept_unregistered_loopback_resources: bool,
+    /// Whether a client registered for `client_secret_basic` may send its secret in the body, and the reverse (real
+    /// clients do both). Default: yes.
+    pub let_basic_and_post_swap: bool,
+    /// Dynamic client registration (RFC 7591).
+    pub registration: RegistrationSettings,
+}
+
+/// How long things live.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Lifetimes {
+    /// An authorization code. Default 60 s.
+    pub code: Duration,
+    /// An access token. Default 10 min.
+    pub access_token: Duration,
+    /// A refresh token that is not used. Default 14 d.
+    pub refresh_idle: Duration,
+    /// A grant, with everything beneath it. Default 90 d.
+    pub grant: Duration,
+    /// How long after an exchange the old refresh token still gets the same answer. Default 30 s; 0 is strict. It ends
+    /// earlier when the successor is exchanged.
+    pub refresh_retry_window: Duration,
+    /// An authorization request that waits for a person. Default 10 min.
+    pub interaction: Duration,
+    /// How long an approval is remembered for clients that can prove who they are. Default 90 d.
+    pub consent: Duration,
+    /// A self-registered client that nobody has approved. Default 24 h.
+    pub unused_client: Duration,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        const MINUTE: u64 = 60;
+        const DAY: u64 = 24 * 60 * MINUTE;
+        Self {
+            code: Duration::from_secs(60),
+            access_token: Duration::from_secs(10 * MINUTE),
+            refresh_idle: Duration::from_secs(14 * DAY),
+            grant: Duration::from_secs(90 * DAY),
+            refresh_retry_window: Duration::from_secs(30),
+            interaction: Duration::from_secs(10 * MINUTE),
+            consent: Duration::from_secs(90 * DAY),
+            unused_client: Duration::from_secs(DAY),
+        }
+    }
+}
+
+/// Dynamic client registration.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RegistrationSettings {
+    /// Whether clients may register themselves. Default: yes; MCP deprecates it, most clients still need it.
+    pub enabled: bool,
+    /// How many registrations one address (IPv6: one /64) may make in an hour. Default 20.
+    pub per_address_per_hour: u32,
+}
+
+impl Default for RegistrationSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            per_address_per_hour: 20,
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults for an issuer.
+    pub fn new(issuer: Issuer) -> Self {
+        Self {
+            accept_unregistered_loopback_resources: issuer.is_loopback(),
+            issuer,
+            lifetimes: Lifetimes::default(),
+            default_resource: None,
+            let_basic_and_post_swap: true,
+            registration: RegistrationSettings::default(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Words to HTTP, with the headers that each answer must carry.
+
+use axum::{
+    body::Body,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use mcp_authflow::SendBack;
+use mcp_authflow_types::{ErrorCode, ErrorResponse};
+
+/// A JSON answer that nobody may keep (RFC 6749 §5.1: `Cache-Control: no-store`).
+pub(crate) fn json(status: StatusCode, body: String) -> Response {
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+/// An error (RFC 6749 §5.2).
+pub(crate) fn error(error: &ErrorResponse) -> Response {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, error.body());
+    let headers = response.headers_mut();
+    if error.basic_challenge {
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"authflow\""),
+        );
+    }
+    if let Some(wait) = error.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    if matches!(error.status(), 408 | 413) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// 404 in JSON; what unknown well-known addresses get, so that no client mistakes a page for metadata.
+pub(crate) fn not_found() -> Response {
+    let error = ErrorResponse {
+        status: Some(404),
+        detail: Some("there is nothing at this address".to_owned()),
+        ..ErrorCode::InvalidRequest.into()
+    };
+    self::error(&error)
+}
+
+/// 405 in JSON.
+pub(crate) fn method_not_allowed(allow: &'static str) -> Response {
+    let mut response = error(&ErrorResponse {
+        status: Some(405),
+        ..ErrorResponse::invalid_request("this method is not allowed here")
+    });
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// A redirect by GET that nobody may keep and that tells the next site nothing of this one.
+pub(crate) fn see_other(location: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return error(&ErrorCode::ServerError.into());
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// The answer on its way to the client.
+pub(crate) fn send_back(answer: &SendBack) -> Response {
+    see_other(answer.location())
+}

@@ -1,0 +1,361 @@
+//! All routes on one screen.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, State},
+    response::Response,
+    routing::{any, get, options, post},
+};
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use mcp_authflow::{
+    AuthorizationRequest, AuthorizationServer, Authorize, FormRequest, PageReason, Pending, port::Entropy,
+    record::InteractionId,
+};
+use mcp_authflow_types::{ErrorCode, ErrorResponse, Form, Issuer, Prompt, metadata::well_known_paths};
+
+use crate::{
+    browser_cookie::{BrowserCookie, BrowserSecret},
+    cors,
+    interact::{Interact, Outcome, Visit},
+    reply,
+    request::{FormBody, client_address, is_form, is_json, read_body},
+};
+
+/// What every handler has.
+#[derive(Clone)]
+struct Edge {
+    server: AuthorizationServer,
+    interact: Arc<dyn Interact>,
+    cookie: BrowserCookie,
+}
+
+/// The authorization server as a router, to be merged into an app (not nested: the well-known addresses stand before
+/// the issuer's path, RFC 8414 §3, and the issuer's path is in the routes already).
+///
+/// For limits by address the app must be served with connect info, or a middleware must insert a
+/// [`ClientAddress`](crate::ClientAddress).
+pub fn router(server: AuthorizationServer, interact: impl Interact) -> Router {
+    let issuer = server.settings().issuer.clone();
+    let base = issuer.path();
+    let at = |path: &str| format!("{base}{path}");
+    let edge = Edge {
+        cookie: BrowserCookie::of(&issuer),
+        interact: Arc::new(interact),
+        server,
+    };
+
+    let mut router = Router::new()
+        .route(&at("/authorize"), get(authorize).fallback(|| allow("GET, HEAD")))
+        .route(
+            &at("/ui/interaction/{id}"),
+            get(visit).post(visit).fallback(|| allow("GET, HEAD, POST")),
+        )
+        .route(
+            &at("/token"),
+            post(token)
+                .options(|| preflight("POST, OPTIONS"))
+                .fallback(|| allow("POST, OPTIONS")),
+        )
+        .route(
+            &at("/revoke"),
+            post(revoke)
+                .options(|| preflight("POST, OPTIONS"))
+                .fallback(|| allow("POST, OPTIONS")),
+        )
+        .route(
+            &at("/register"),
+            post(register)
+                .options(|| preflight("POST, OPTIONS"))
+                .fallback(|| allow("POST, OPTIONS")),
+        )
+        .route(&at("/introspect"), post(introspect).fallback(|| allow("POST")))
+        .route(
+            "/.well-known/{*rest}",
+            options(|| preflight("GET, HEAD, OPTIONS"))
+                .fallback(any(|| async { cors::open(reply::not_found()) })),
+        );
+    for path in well_known_paths(&issuer) {
+        router = router.route(
+            &path,
+            get(metadata)
+                .options(|| preflight("GET, HEAD, OPTIONS"))
+                .fallback(|| allow("GET, HEAD, OPTIONS")),
+        );
+    }
+    if !base.is_empty() {
+        router = router.route(
+            &at("/.well-known/{*rest}"),
+            any(|| async { cors::open(reply::not_found()) }),
+        );
+    }
+    router.with_state(edge)
+}
+
+fn allow(methods: &'static str) -> std::future::Ready<Response> {
+    std::future::ready(reply::method_not_allowed(methods))
+}
+
+fn preflight(methods: &'static str) -> std::future::Ready<Response> {
+    std::future::ready(cors::preflight(methods))
+}
+
+/// RFC 8414 §3.2: the same bytes at every spelling.
+async fn metadata(State(edge): State<Edge>) -> Response {
+    cors::open(match edge.server.metadata().await {
+        Ok(metadata) => reply::json(StatusCode::OK, metadata.body()),
+        Err(error) => reply::error(&error),
+    })
+}
+
+/// RFC 6749 §3.1: stores the request and sends the browser to its page.
+async fn authorize(State(edge): State<Edge>, request: Request<Body>) -> Response {
+    let (parts, _) = request.into_parts();
+    let query = parts.uri.query().unwrap_or_default();
+    let Ok(form) = Form::parse(query.as_bytes()) else {
+        let reason = PageReason::Refused {
+            code: ErrorCode::InvalidRequest,
+            description: "the address of this page is malformed",
+        };
+        return edge.interact.refuse(&reason, &parts).await;
+    };
+    let known = edge.cookie.read(&parts.headers);
+    let is_new = known.is_none();
+    let secret = known.unwrap_or_else(|| BrowserSecret::from_random(draw(&*edge.server.ports().entropy)));
+    let request = AuthorizationRequest {
+        query: &form,
+        browser: secret.hash(),
+        address: client_address(&parts),
+    };
+    match edge.server.authorize(request).await {
+        Authorize::Pending(pending) => {
+            let mut response = reply::see_other(&page(&edge.server.settings().issuer, &pending));
+            if is_new {
+                response
+                    .headers_mut()
+                    .append(header::SET_COOKIE, edge.cookie.set(&secret));
+            }
+            response
+        }
+        Authorize::SendBack(answer) => reply::send_back(&answer),
+        Authorize::ShowPage(reason) => edge.interact.refuse(&reason, &parts).await,
+    }
+}
+
+/// One visit of a request's page, and what it leads to.
+async fn visit(State(edge): State<Edge>, Path(id): Path<String>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let address = client_address(&parts);
+    if parts.method == Method::POST
+        && !(is_form(&parts.headers)
+            && is_same_origin(edge.server.settings().issuer.origin(), &parts.headers))
+    {
+        let reason = PageReason::Refused {
+            code: ErrorCode::InvalidRequest,
+            description: "the form was not sent by a page of this server",
+        };
+        return edge.interact.refuse(&reason, &parts).await;
+    }
+    let found = match (InteractionId::parse(&id), edge.cookie.read(&parts.headers)) {
+        (Some(id), Some(secret)) => edge
+            .server
+            .resume(id, &secret.hash())
+            .await
+            .map(|pending| (pending, secret.hash())),
+        _ => Err(PageReason::Gone),
+    };
+    let (pending, browser) = match found {
+        Ok(found) => found,
+        Err(reason) => return edge.interact.refuse(&reason, &parts).await,
+    };
+    let body = match read_body(body).await {
+        Ok(body) => body,
+        Err(error) => return reply::error(&error),
+    };
+    let again = parts.clone();
+    let visit = Visit {
+        page: page(&edge.server.settings().issuer, &pending),
+        parts,
+        body,
+        browser,
+        address,
+    };
+    let is_silent = pending.interaction().request.prompts(Prompt::None);
+    let answer = match edge.interact.interact(&pending, visit).await {
+        Outcome::Approve(approval) => edge.server.approve(pending, approval, address).await,
+        Outcome::Deny => edge.server.deny(pending, address).await,
+        Outcome::ConsentRequired => Ok(edge.server.cannot_be_silent(&pending, ErrorCode::ConsentRequired)),
+        Outcome::Show(response) if !is_silent => return response,
+        Outcome::LoginRequired | Outcome::Show(_) => {
+            Ok(edge.server.cannot_be_silent(&pending, ErrorCode::LoginRequired))
+        }
+    };
+    match answer {
+        Ok(answer) => reply::send_back(&answer),
+        Err(reason) => edge.interact.refuse(&reason, &again).await,
+    }
+}
+
+/// RFC 6749 §3.2.
+async fn token(State(edge): State<Edge>, request: Request<Body>) -> Response {
+    cors::open(match run_token(&edge, request).await {
+        Ok(body) => reply::json(StatusCode::OK, body),
+        Err(error) => reply::error(&error),
+    })
+}
+
+async fn run_token(edge: &Edge, request: Request<Body>) -> Result<String, ErrorResponse> {
+    let body = FormBody::read(request).await?;
+    let form = body.form()?;
+    let request = FormRequest {
+        form: &form,
+        authorization: body.authorization(),
+        address: body.address,
+    };
+    Ok(edge.server.token(request).await?.body())
+}
+
+/// RFC 7009 §2: 200 with nothing in it.
+async fn revoke(State(edge): State<Edge>, request: Request<Body>) -> Response {
+    cors::open(match run_revoke(&edge, request).await {
+        Ok(()) => reply::json(StatusCode::OK, String::new()),
+        Err(error) => reply::error(&error),
+    })
+}
+
+async fn run_revoke(edge: &Edge, request: Request<Body>) -> Result<(), ErrorResponse> {
+    let body = FormBody::read(request).await?;
+    let form = body.form()?;
+    let request = FormRequest {
+        form: &form,
+        authorization: body.authorization(),
+        address: body.address,
+    };
+    edge.server.revoke(request).await
+}
+
+/// RFC 7662 §2.
+async fn introspect(State(edge): State<Edge>, request: Request<Body>) -> Response {
+    match run_introspect(&edge, request).await {
+        Ok(body) => reply::json(StatusCode::OK, body),
+        Err(error) => reply::error(&error),
+    }
+}
+
+async fn run_introspect(edge: &Edge, request: Request<Body>) -> Result<String, ErrorResponse> {
+    let body = FormBody::read(request).await?;
+    let form = body.form()?;
+    let request = FormRequest {
+        form: &form,
+        authorization: body.authorization(),
+        address: body.address,
+    };
+    Ok(edge.server.introspect(request).await?.body())
+}
+
+/// RFC 7591 §3: 201 with everything that was stored.
+async fn register(State(edge): State<Edge>, request: Request<Body>) -> Response {
+    cors::open(match run_register(&edge, request).await {
+        Ok(body) => reply::json(StatusCode::CREATED, body),
+        Err(error) => reply::error(&error),
+    })
+}
+
+async fn run_register(edge: &Edge, request: Request<Body>) -> Result<String, ErrorResponse> {
+    let (parts, body) = request.into_parts();
+    if !is_json(&parts.headers) {
+        return Err(ErrorResponse {
+            status: Some(415),
+            ..ErrorResponse::invalid_request("the content type is not application/json")
+        });
+    }
+    let body = read_body(body).await?;
+    Ok(edge.server.register(&body, client_address(&parts)).await?.body())
+}
+
+/// The path of a request's page.
+fn page(issuer: &Issuer, pending: &Pending) -> String {
+    format!("{}/ui/interaction/{}", issuer.path(), pending.id())
+}
+
+/// Whether a POST was sent by a page of this origin, as far as its headers tell.
+///
+/// Browsers say so in `Sec-Fetch-Site`, and that decides; `Origin` then may be `null`, which is what they send from pages
+/// that send no referrer. Without it `Origin` must name this origin, and without either `Referer` must not name another:
+/// such a request comes from no browser of today.
+pub fn is_same_origin(origin: &str, headers: &HeaderMap) -> bool {
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &http::HeaderValue| value.to_str().unwrap_or("null"))
+    };
+    let sec_fetch_site = text(http::HeaderName::from_static("sec-fetch-site"));
+    match (sec_fetch_site, text(header::ORIGIN), text(header::REFERER)) {
+        (Some(site), from, _) => {
+            site == "same-origin" && from.is_none_or(|from| from == origin || from == "null")
+        }
+        (None, Some(from), _) => from == origin,
+        (None, None, Some(referer)) => referer
+            .strip_prefix(origin)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        (None, None, None) => true,
+    }
+}
+
+fn draw(entropy: &dyn Entropy) -> [u8; 32] {
+    entropy.draw()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    /// CS-02
+    #[test]
+    fn a_form_counts_only_when_a_page_of_this_origin_sent_it() {
+        let ours = "https://a.example";
+        let sent = |pairs: &[(&'static str, &'static str)]| {
+            let headers = pairs
+                .iter()
+                .map(|(name, value)| {
+                    (
+                        http::HeaderName::from_static(name),
+                        http::HeaderValue::from_static(value),
+                    )
+                })
+                .collect();
+            is_same_origin(ours, &headers)
+        };
+        assert!(sent(&[("sec-fetch-site", "same-origin"), ("origin", "null")]));
+        assert!(sent(&[
+            ("sec-fetch-site", "same-origin"),
+            ("origin", "https://a.example")
+        ]));
+        assert!(sent(&[("origin", "https://a.example")]));
+        assert!(sent(&[("referer", "https://a.example/ui/")]));
+        assert!(sent(&[]));
+        for forged in [
+            &[
+                ("sec-fetch-site", "cross-site"),
+                ("origin", "https://evil.example"),
+            ][..],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "none")],
+            &[
+                ("sec-fetch-site", "same-origin"),
+                ("origin", "https://evil.example"),
+            ],
+            &[("origin", "https://evil.example")],
+            &[("origin", "null")],
+            &[("origin", "https://sub.a.example")],
+            &[("origin", "http://a.example")],
+            &[("referer", "https://evil.example/")],
+            &[("referer", "https://a.example.evil.example/")],
+        ] {
+            assert!(!sent(forged), "{forged:?}");
+        }
+    }
+}
