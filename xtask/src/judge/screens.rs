@@ -69,6 +69,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Tally> {
                 Err(error) => eprintln!("FAILED  {name}  {seconds:.1} s\n{error:#}"),
             }
         }
+        if !arguments.check {
+            std::fs::write(folder.join("README.md"), index())?;
+        }
         println!("\nscreens: {tally}, in {}", folder.display());
         Ok(tally)
     })?
@@ -101,6 +104,24 @@ async fn visit(chromium: &Chromium, stage: &Stage, scene: Scene, folder: &Path) 
 
 fn file_name(folder: &Path, scene: Scene, view: View, scheme: Scheme) -> PathBuf {
     folder.join(format!("{}-{}-{}.png", scene.name(), view.name, scheme.as_str()))
+}
+
+/// The page that shows all pictures beside each other.
+fn index() -> String {
+    let mut text = "# Every page\n\nWritten by `cargo xtask screens`.\n".to_owned();
+    for scene in Scene::ALL {
+        let name = scene.name();
+        text.push_str(&format!("\n## {name}\n\n"));
+        for (view, width) in [(View::PHONE, 195), (View::DESKTOP, 640)] {
+            for scheme in [Scheme::Light, Scheme::Dark] {
+                let (view, scheme) = (view.name, scheme.as_str());
+                text.push_str(&format!(
+                    "<img src=\"{name}-{view}-{scheme}.png\" width=\"{width}\" alt=\"{name}, {view}, {scheme}\">\n"
+                ));
+            }
+        }
+    }
+    text
 }
 
 /// A page on which everything is wrong that the check looks for; if one is overlooked, no page can be trusted.

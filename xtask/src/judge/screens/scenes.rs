@@ -80,6 +80,7 @@ pub(super) enum Scene {
     ConsentManyScopes,
     Error,
     Home,
+    HomeOfNobody,
     SignedOut,
     Setup,
 }
@@ -172,6 +173,7 @@ impl Scene {
         Self::ConsentManyScopes,
         Self::Error,
         Self::Home,
+        Self::HomeOfNobody,
         Self::SignedOut,
         Self::Setup,
     ];
@@ -187,6 +189,7 @@ impl Scene {
             Self::ConsentManyScopes => "consent-many-scopes",
             Self::Error => "error",
             Self::Home => "home",
+            Self::HomeOfNobody => "home-not-signed-in",
             Self::SignedOut => "signed-out",
             Self::Setup => "setup",
         }
@@ -230,6 +233,7 @@ impl Scene {
                     .await
             }
             Self::Home => go_home(chromium, stage).await,
+            Self::HomeOfNobody => chromium.open(&stage.house.server.url("/ui/")).await,
             Self::SignedOut => {
                 go_home(chromium, stage).await?;
                 chromium.press_in("form[action$=\"/ui/sign-out\"]").await
