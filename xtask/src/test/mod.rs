@@ -25,12 +25,26 @@ pub(crate) enum Layer {
     Unit,
     /// The examples in the documentation.
     Doc,
+    /// Outside judges: the MCP conformance package, real client libraries.
+    Judges,
+    /// Every page in a real browser: contrast, keyboard order, no overflow.
+    Screens,
+    /// A short run of every fault, on SQLite and on PostgreSQL.
+    Faults,
     /// The commands of README.md, word for word.
     Readme,
 }
 
 impl Layer {
-    const ALL: &'static [Self] = &[Self::Arrows, Self::Unit, Self::Doc, Self::Readme];
+    const ALL: &'static [Self] = &[
+        Self::Arrows,
+        Self::Unit,
+        Self::Doc,
+        Self::Judges,
+        Self::Screens,
+        Self::Faults,
+        Self::Readme,
+    ];
 
     fn name(self) -> String {
         use clap::ValueEnum;
@@ -43,6 +57,9 @@ impl Layer {
             Self::Arrows => crate::arrows::run(),
             Self::Unit => cargo::unit(filter),
             Self::Doc => cargo::doc(filter),
+            Self::Judges => crate::judge::run_all(),
+            Self::Screens => crate::judge::screens::run_check(),
+            Self::Faults => crate::faults::run_short(),
             Self::Readme => crate::readme::run(),
         }
     }

@@ -142,7 +142,12 @@ impl PrivatePostgres {
         self.default.as_str()
     }
 
-    /// The server's process, when it is ours: to kill it, or to read its CPU time.
+    /// The server's process id, when it is ours: to read its CPU time.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(OwnedProcess::pid)
+    }
+
+    /// The server's process, when it is ours: to kill it.
     pub fn process(&mut self) -> Option<&mut OwnedProcess> {
         self.process.as_mut()
     }

@@ -1,0 +1,195 @@
+//! `cargo xtask bench`: what a request costs, beside the least that it could cost.
+//!
+//! Each round starts a bare axum server and our server on every store, one after the other,
+//! and sends each the same kind of requests over kept-alive HTTP/1.1 connections, each
+//! connection waiting for its answer before it asks again. What is compared with what stands
+//! in the same round, so that ratios survive a noisy machine. The table shows medians.
+//!
+//! Server and load are pinned to one core each when the machine has two and `taskset`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `bare_axum` | the server that does nothing but parse the form |
+//! | `contestant` | starting a server and pinning it |
+//! | `operation` | what is asked: introspection, `client_credentials`, rotation |
+//! | `load` | connections in a closed loop, their latencies |
+//! | `cpu` | the CPU time of a process |
+//! | `raw_commits` | what SQLite itself can do with 32 rows a commit |
+//! | `table` | medians, ratios, Markdown |
+
+pub(crate) mod bare_axum;
+mod contestant;
+mod cpu;
+mod load;
+mod operation;
+mod raw_commits;
+mod table;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use self::contestant::{Contestant, Kind};
+use self::load::Load;
+use self::operation::Operation;
+use self::table::{Measurement, Table};
+use crate::command::which;
+use crate::workspace::{self, Profile, build_server};
+
+/// The flags of `cargo xtask bench`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// How many rounds the medians are taken over
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// The least number of requests of a measurement, if they fit into ten seconds
+    #[arg(long, default_value_t = 20_000)]
+    requests: usize,
+    /// Only these servers (may be given more than once); the bare one always runs
+    #[arg(long, value_name = "SERVER")]
+    only: Vec<Kind>,
+    /// Rewrites the table between the markers in this file
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Set by ourselves: measure with this program as the server, in this process
+    #[arg(long, hide = true)]
+    measure: Option<PathBuf>,
+}
+
+const CONCURRENCY: [usize; 2] = [1, 32];
+
+/// Builds everything for release, then measures in a process that is pinned and optimised.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(server) = &arguments.measure {
+        return measure(arguments, server).map(|()| ExitCode::SUCCESS);
+    }
+    let server = build_server(Profile::Release)?;
+    let ourselves = server.with_file_name("xtask");
+    let mut command = if can_pin() {
+        let mut command = Command::new("taskset");
+        command
+            .args(["--cpu-list", LOAD_CORE])
+            .arg(&ourselves)
+            .env(PINNED, "1");
+        command
+    } else {
+        Command::new(&ourselves)
+    };
+    command
+        .args(std::env::args_os().skip(1))
+        .arg("--measure")
+        .arg(server);
+    // Paths on the command line are the caller's, so the folder stays; the workspace is told apart.
+    command.env("CARGO_MANIFEST_DIR", workspace::root().join("xtask"));
+    let status = command.status().context("cannot start the measuring process")?;
+    ensure!(status.success(), "measuring failed ({status})");
+    Ok(ExitCode::SUCCESS)
+}
+
+const SERVER_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+
+/// Whether there is a core for the server and one for the load.
+fn can_pin() -> bool {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cores >= 2 && which("taskset").is_some()
+}
+
+/// Whether the measuring process, which sees only its own core, was pinned.
+fn can_pin_server() -> bool {
+    std::env::var_os(PINNED).is_some()
+}
+
+/// Tells the measuring process that it was pinned.
+const PINNED: &str = "XTASK_BENCH_PINNED";
+
+/// What a reader must know to judge the numbers.
+fn circumstances() -> String {
+    let place = if can_pin_server() {
+        "server on one core, load (and PostgreSQL) on another"
+    } else {
+        "server and load share the cores"
+    };
+    format!(
+        "{place}; HTTP/1.1, kept alive; release build, {}",
+        rustc_version()
+    )
+}
+
+fn measure(arguments: &Arguments, server: &std::path::Path) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut table = Table::default();
+    for round in 1..=arguments.rounds {
+        for kind in Kind::ALL {
+            let is_wanted = arguments.only.is_empty() || arguments.only.contains(kind);
+            if *kind != Kind::BareAxum && !is_wanted {
+                continue;
+            }
+            eprintln!("--- round {round}: {}", kind.title());
+            measure_one(&runtime, arguments, round, *kind, server, &mut table)?;
+        }
+    }
+    let text = table.markdown();
+    println!("\n{text}");
+    if let Some(file) = &arguments.write {
+        table::write_between_markers(file, &text)?;
+    }
+    Ok(())
+}
+
+fn measure_one(
+    runtime: &tokio::runtime::Runtime,
+    arguments: &Arguments,
+    round: usize,
+    kind: Kind,
+    server: &std::path::Path,
+    table: &mut Table,
+) -> Result<()> {
+    let contestant = Contestant::start(kind, server)?;
+    for operation in Operation::ALL {
+        for concurrency in CONCURRENCY {
+            let requests = contestant.requests(*operation, concurrency, runtime)?;
+            let load = runtime.block_on(Load::open(contestant.address(), requests))?;
+            let before = contestant.cpu()?;
+            let result = runtime.block_on(load.run(arguments.requests))?;
+            let after = contestant.cpu()?;
+            if result.refused > 0 {
+                bail!(
+                    "{} of {} answers were not 200: {}",
+                    result.refused,
+                    result.count,
+                    result.complaint
+                );
+            }
+            let measurement = Measurement {
+                round,
+                kind,
+                operation: *operation,
+                concurrency,
+                server_cpu: after.server.saturating_sub(before.server),
+                database_cpu: after.database.saturating_sub(before.database),
+                result,
+            };
+            eprintln!("{}", measurement.line());
+            table.push(measurement);
+        }
+    }
+    if let (Kind::Sqlite, Some(folder)) = (kind, contestant.folder()) {
+        let rate = raw_commits::rate(folder)?;
+        eprintln!(
+            "raw: {rate:.0} rows/s in durable commits of {} rows",
+            raw_commits::ROWS
+        );
+        table.push_raw_rate(rate);
+    }
+    Ok(())
+}
+
+/// The version of the compiler, for the table's heading.
+fn rustc_version() -> String {
+    crate::command::capture(Command::new("rustc").arg("--version"))
+        .map_or_else(|_| "unknown compiler".to_owned(), |text| text.trim().to_owned())
+}

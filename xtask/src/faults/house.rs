@@ -1,0 +1,49 @@
+//! The server that is killed, and the database beneath it, which is not.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use mcp_authflow_testkit::server::{Store, TestServer};
+use mcp_authflow_testkit::service::postgres::PrivatePostgres;
+
+use crate::crowd::bootstrap;
+use crate::provide;
+
+/// A store that survives the server's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum StoreKind {
+    /// One file.
+    Sqlite,
+    /// A private PostgreSQL that keeps what it has acknowledged.
+    Postgres,
+}
+
+/// A running server and the database beneath it.
+pub(super) struct House {
+    // Dropped in this order: first the server ends, then its database.
+    pub(super) server: TestServer,
+    _postgres: Option<PrivatePostgres>,
+}
+
+impl House {
+    /// Starts a server with one person for each of `people` tasks.
+    pub(super) fn start(binary: PathBuf, kind: StoreKind, people: usize) -> Result<Self> {
+        let (store, postgres) = match kind {
+            StoreKind::Sqlite => (Store::Sqlite, None),
+            StoreKind::Postgres => {
+                provide::postgres::provide()?;
+                let postgres = PrivatePostgres::start(true)?;
+                (Store::Postgres(postgres.url().to_owned()), Some(postgres))
+            }
+        };
+        let server = TestServer::builder()
+            .binary(binary)
+            .store(store)
+            .bootstrap(bootstrap(people))
+            .start()?;
+        Ok(Self {
+            server,
+            _postgres: postgres,
+        })
+    }
+}

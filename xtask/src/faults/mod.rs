@@ -1,0 +1,47 @@
+//! `cargo xtask faults`: what goes wrong in the world, and what must hold all the same.
+//!
+//! | file | what |
+//! |---|---|
+//! | `crash` | kills the server and starts it again |
+//! | `load` `house` | the tasks, the server |
+//! | `history` `checker` | what was acknowledged, and what must not have happened |
+
+mod checker;
+mod crash;
+mod history;
+mod house;
+mod load;
+mod random;
+
+use anyhow::Result;
+
+use self::house::StoreKind;
+use crate::tally::Tally;
+
+/// A fault to inject.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum Fault {
+    /// Kills the server with SIGKILL under load; no acknowledged token may be lost
+    Crash(crash::Arguments),
+}
+
+/// Injects one fault.
+pub(crate) fn run(fault: &Fault) -> Result<Tally> {
+    match fault {
+        Fault::Crash(arguments) => crash::run(arguments),
+    }
+}
+
+/// A short run of every fault; the layer of `cargo xtask test`.
+pub(crate) fn run_short() -> Result<Tally> {
+    let mut tally = Tally::default();
+    for store in [StoreKind::Sqlite, StoreKind::Postgres] {
+        tally += crash::run(&crash::Arguments {
+            times: 3,
+            store,
+            seed: None,
+            binary: None,
+        })?;
+    }
+    Ok(tally)
+}
