@@ -88,7 +88,8 @@ class Application:
         self.wanted_browser = True
         if not self.may_open_browser:
             raise NewSignInWanted(url)
-        say(step="registered", ok=True, client_id=self.memory.client.client_id)
+        if not self.memory.granted:
+            say(step="registered", ok=True, client_id=self.memory.client.client_id)
         say(authorize=url)
         self.callback = await hear("callback")
 
@@ -121,13 +122,23 @@ async def drive(application, server_url, options):
         tools = (await session.list_tools()).tools
         say(step="listed", ok=True, tools=[tool.name for tool in tools])
 
-        async def call():
-            result = await session.call_tool(options["tool"], options["arguments"])
+        async def call(tool=options["tool"], arguments=options["arguments"]):
+            result = await session.call_tool(tool, arguments)
             if getattr(result, "is_error", False):
                 raise RuntimeError(f"the tool failed: {result.content}")
             return " ".join(part.text for part in result.content)
 
         say(step="called", ok=True, text=await call())
+
+        # A tool that needs a scope more: 403, and the library asks for it on top of what it has.
+        if options.get("step_up"):
+            application.may_open_browser = True
+            text = await call(**options["step_up"])
+            application.may_open_browser = False
+            if not application.wanted_browser:
+                raise RuntimeError("a tool worked whose scope the token lacks")
+            application.wanted_browser = False
+            say(step="stepped_up", ok=True, text=text, **memory.credentials())
 
         # 4. The access token's time is up, says the library's own clock: it refreshes.
         before, granted = memory.tokens, memory.granted

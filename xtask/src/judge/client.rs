@@ -53,9 +53,15 @@ impl Client {
         }
     }
 
+    /// Whether the library asks its person for a scope that a tool turns out to need. The first
+    /// TypeScript line refreshes instead, and `rmcp` leaves it to the application.
+    pub(super) fn steps_up(self) -> bool {
+        matches!(self, Self::TsV2 | Self::Python)
+    }
+
     /// Starts the library's driver.
     pub(super) fn drive(self, mcp_url: &str, redirect_uri: &str, expects_denial: bool) -> Result<Driver> {
-        let options = json!({
+        let mut options = json!({
             "client_name": self.package(),
             "redirect_uri": redirect_uri,
             "token_endpoint_auth_method": self.token_endpoint_auth_method(),
@@ -63,6 +69,9 @@ impl Client {
             "arguments": {},
             "expect_denied": expects_denial,
         });
+        if self.steps_up() {
+            options["step_up"] = json!({ "tool": "remember", "arguments": { "text": "milk" } });
+        }
         let mut command = match self {
             Self::TsV2 => workshop::node_script("ts-v2", "driver.mjs")?,
             Self::TsV1 => workshop::node_script("ts-v1", "driver.mjs")?,

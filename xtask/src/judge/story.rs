@@ -31,23 +31,35 @@ pub(super) async fn allowed(
         tools["tools"].as_array().is_some_and(|tools| !tools.is_empty()),
         "no tools: {tools}"
     );
-    for call in ["called", "called_again"] {
-        let called = driver.step(call).await?;
-        // The tool greets whom the token speaks for.
-        let text = called["text"].as_str().unwrap_or_default();
+    check_greeting(&driver.step("called").await?)?;
+    let mut before_refresh = first;
+    if client.steps_up() {
+        go(
+            &house,
+            &mut driver,
+            person,
+            &client_id,
+            &redirect_uri,
+            Decision::Allow,
+        )
+        .await?;
+        let stepped_up = driver.step("stepped_up").await?;
+        before_refresh = check_tokens(&house, &http, &stepped_up, &client_id).await?;
+        let answer = house.introspect(&http, &before_refresh.access_token).await?;
         ensure!(
-            text.contains(&format!("Hello, {USERNAME}")),
-            "the tool said `{text}`"
+            has_scope(&answer, "hello:write"),
+            "after the step-up introspection says {answer}"
         );
     }
+    check_greeting(&driver.step("called_again").await?)?;
     let refreshed = driver.step("refreshed").await?;
     let second = check_tokens(&house, &http, &refreshed, &client_id).await?;
     ensure!(
-        first.access_token != second.access_token,
+        before_refresh.access_token != second.access_token,
         "the refresh gave the same access token"
     );
     ensure!(
-        first.refresh_token != second.refresh_token,
+        before_refresh.refresh_token != second.refresh_token,
         "the refresh token was not rotated"
     );
 
@@ -79,7 +91,7 @@ pub(super) async fn denied(
     driver.end().await
 }
 
-/// Takes the driver's authorization URL to the person and the callback back; returns the client's id.
+/// Hears of the registration, then takes the person through the pages; returns the client's id.
 async fn sign_in(
     house: &House,
     driver: &mut Driver,
@@ -92,6 +104,19 @@ async fn sign_in(
         .as_str()
         .context("no client_id")?
         .to_owned();
+    go(house, driver, person, &client_id, redirect_uri, decision).await?;
+    Ok(client_id)
+}
+
+/// Takes the driver's authorization URL to the person and the callback back.
+async fn go(
+    house: &House,
+    driver: &mut Driver,
+    person: &Person,
+    client_id: &str,
+    redirect_uri: &str,
+    decision: Decision<'_>,
+) -> Result<()> {
     let line = driver.hear().await?;
     let Some(authorize) = line["authorize"].as_str() else {
         bail!("instead of an authorization URL: {line}")
@@ -103,7 +128,7 @@ async fn sign_in(
     );
     for (name, wanted) in [
         ("response_type", "code"),
-        ("client_id", &client_id),
+        ("client_id", client_id),
         ("code_challenge_method", "S256"),
         ("redirect_uri", redirect_uri),
         ("resource", &house.mcp_url),
@@ -128,8 +153,23 @@ async fn sign_in(
         iss.as_deref() == Some(house.server.issuer()),
         "the redirect carries iss={iss:?}"
     );
-    driver.say(json!({ "callback": redirect.url })).await?;
-    Ok(client_id)
+    driver.say(json!({ "callback": redirect.url })).await
+}
+
+/// The tool greets whom the token speaks for.
+fn check_greeting(called: &Value) -> Result<()> {
+    let text = called["text"].as_str().unwrap_or_default();
+    ensure!(
+        text.contains(&format!("Hello, {USERNAME}")),
+        "the tool said `{text}`"
+    );
+    Ok(())
+}
+
+fn has_scope(answer: &Value, scope: &str) -> bool {
+    answer["scope"]
+        .as_str()
+        .is_some_and(|granted| granted.split(' ').any(|granted| granted == scope))
 }
 
 struct Tokens {
@@ -172,9 +212,7 @@ async fn check_tokens(
         && answer["client_id"] == client_id
         && answer["aud"] == json!(house.mcp_url)
         && answer["username"] == USERNAME
-        && answer["scope"]
-            .as_str()
-            .is_some_and(|scope| scope.split(' ').any(|scope| scope == "hello:read"));
+        && has_scope(&answer, "hello:read");
     ensure!(is_right, "introspection says {answer}");
     Ok(tokens)
 }
