@@ -1,1 +1,77 @@
-//! placeholder
+//! Protects an MCP server: a tower layer lets requests in that carry a good access token, and tells all others how to
+//! get one.
+//!
+//! ```
+//! use axum::{Router, http::{Request, StatusCode}, routing::post};
+//! use mcp_authflow_resource::ProtectedResource;
+//! use tower::ServiceExt as _;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let protect = ProtectedResource::builder("https://mcp.example/mcp", "https://auth.example")
+//!     .introspect_with("hello-mcp", "the secret that `authflow resource add` printed")
+//!     .require_scope("hello:read")
+//!     .name("Hello MCP")
+//!     .build()?;
+//! let app: Router = Router::new().route("/mcp", post(|| async { "only for callers with a token" })).layer(protect);
+//!
+//! let answer = app.oneshot(Request::post("/mcp").body(axum::body::Body::empty())?).await?;
+//! assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+//! assert_eq!(
+//!     answer.headers()["www-authenticate"],
+//!     "Bearer scope=\"hello:read\", \
+//!      resource_metadata=\"https://mcp.example/.well-known/oauth-protected-resource/mcp\""
+//! );
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Behind the layer a handler finds out who is calling with [`Caller`].
+//!
+//! # Map
+//!
+//! | file | what | source |
+//! |---|---|---|
+//! | [`builder`] | what is protected, and how | – |
+//! | [`layer`] | a request's way through, step by step | RFC 6750, MCP authorization |
+//! | `bearer` | where a token may stand in a request | RFC 6750 §2 |
+//! | [`verify`] | the port "is this token good?" | – |
+//! | [`verify::introspection`] | asks the authorization server | RFC 7662 |
+//! | `admission` | is this good token good *here*? | RFC 8707, RFC 7519 §4.1 |
+//! | [`caller`] | who is calling, what they may do | – |
+//! | [`challenge`] | how to say "get a token first" | RFC 6750 §3, RFC 9728 §5.1 |
+//! | [`metadata`] | how to say where | RFC 9728 |
+//! | `cors` | which browser pages may ask | Fetch, MCP transports |
+//! | `refusal` | what goes wrong, and what is answered | RFC 6750 §3.1 |
+//!
+//! To add a way of verifying tokens: a file in `verify/` that implements [`TokenVerifier`]; nothing else changes.
+//!
+//! # Security
+//! - A token is checked on every request; a session id proves nothing.
+//! - When the check cannot be made, the answer is 503 or 504, never 401 (the client would sign its person in again for
+//!   nothing) and never a guess.
+//! - The `Authorization` header stops at the layer. A handler that calls on needs a token of its own.
+//! - Nothing is cached: a token revoked at the authorization server is refused from the next request on.
+
+mod admission;
+mod bearer;
+pub mod body;
+pub mod builder;
+pub mod caller;
+pub mod challenge;
+mod clock;
+mod cors;
+pub mod layer;
+pub mod metadata;
+mod refusal;
+pub mod verify;
+
+pub use body::ResponseBody;
+pub use builder::{Builder, InvalidProtection, ProtectedResource};
+pub use caller::{Caller, InsufficientScope};
+pub use challenge::Challenge;
+pub use layer::{Protect, Protected};
+pub use metadata::ResourceMetadata;
+pub use verify::{CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
+
+pub use mcp_authflow_types::{ClientId, Issuer, Resource, Scope, Timestamp};

@@ -1,0 +1,340 @@
+//! What is protected, and how: settings with safe defaults, all judged at once by [`Builder::build`].
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use mcp_authflow_types::{
+    Issuer, Resource, Scope, Timestamp,
+    issuer::InvalidIssuer,
+    resource::InvalidResource,
+    scope::{InvalidScope, OFFLINE_ACCESS},
+};
+
+use crate::{
+    admission::Expected,
+    clock::Clock,
+    cors::Origins,
+    layer::{Policy, Protect},
+    metadata::ResourceMetadata,
+    verify::{Introspection, TokenVerifier, introspection::InvalidIntrospection},
+};
+
+/// An MCP server that answers only to callers with an access token.
+#[derive(Clone, Copy, Debug)]
+pub struct ProtectedResource;
+
+impl ProtectedResource {
+    /// Begins the protection of `resource`, for which `issuer` issues tokens.
+    ///
+    /// `resource` is the URL that people give to their MCP clients, such as `https://mcp.example/mcp`, and the spelling
+    /// registered at the authorization server: tokens carry it as audience and are compared byte for byte. Plain http is
+    /// for loopback only. `issuer` is the authorization server's name, byte for byte.
+    pub fn builder(resource: impl Into<String>, issuer: impl Into<String>) -> Builder {
+        Builder {
+            resource: resource.into(),
+            issuer: issuer.into(),
+            audiences: Vec::new(),
+            verification: Verification::Unset,
+            introspection_endpoint: None,
+            introspection_time_limit: None,
+            required: Vec::new(),
+            supported: Vec::new(),
+            name: None,
+            origins: Vec::new(),
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// The settings of a protection; [`ProtectedResource::builder`] begins one.
+#[must_use = "nothing is protected before `build` and `layer`"]
+pub struct Builder {
+    resource: String,
+    issuer: String,
+    audiences: Vec<String>,
+    verification: Verification,
+    introspection_endpoint: Option<String>,
+    introspection_time_limit: Option<Duration>,
+    required: Vec<String>,
+    supported: Vec<String>,
+    name: Option<String>,
+    origins: Vec<String>,
+    clock: Clock,
+}
+
+enum Verification {
+    Unset,
+    Introspection {
+        client_id: String,
+        client_secret: String,
+    },
+    Custom(Arc<dyn TokenVerifier>),
+}
+
+/// Why a protection cannot be set up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidProtection {
+    /// The resource is none.
+    #[error(transparent)]
+    Resource(#[from] InvalidResource),
+    /// The resource is plain http beyond loopback (RFC 9728 §1.2, M-005).
+    #[error(
+        "a resource is https; plain http is only for 127.0.0.1, [::1] and localhost. Behind a TLS proxy, say the public URL"
+    )]
+    ResourceNotHttps,
+    /// The issuer is none.
+    #[error(transparent)]
+    Issuer(#[from] InvalidIssuer),
+    /// A scope is none.
+    #[error(transparent)]
+    Scope(#[from] InvalidScope),
+    /// `offline_access` is among the scopes (M-018).
+    #[error(
+        "leave offline_access out of a resource's scopes: it asks the authorization server for a refresh token, and clients that want one add it themselves"
+    )]
+    OfflineAccess,
+    /// Nothing says how tokens are verified.
+    #[error(
+        "say how tokens are verified: introspect_with(client_id, client_secret), with the credentials that `authflow resource add` printed"
+    )]
+    NoVerification,
+    /// The introspection is not set up right.
+    #[error(transparent)]
+    Introspection(#[from] InvalidIntrospection),
+    /// An allowed origin is none.
+    #[error(
+        "{0:?} is no origin: write scheme, host and port as in https://app.example, without a path and without '*'"
+    )]
+    Origin(String),
+}
+
+impl Builder {
+    /// Verifies tokens by asking the authorization server (RFC 7662), as the client that `authflow resource add` made
+    /// for this resource.
+    pub fn introspect_with(mut self, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
+        self.verification = Verification::Introspection {
+            client_id: client_id.into(),
+            client_secret: client_secret.into(),
+        };
+        self
+    }
+
+    /// Where to ask. Default: `/introspect` under the issuer.
+    pub fn introspection_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.introspection_endpoint = Some(url.into());
+        self
+    }
+
+    /// How long one question may take, connecting and reading included, before the caller gets a 504. Default: 2 s.
+    pub fn introspection_time_limit(mut self, limit: Duration) -> Self {
+        self.introspection_time_limit = Some(limit);
+        self
+    }
+
+    /// Verifies tokens in a way of your own.
+    pub fn verify_with(mut self, verifier: impl TokenVerifier + 'static) -> Self {
+        self.verification = Verification::Custom(Arc::new(verifier));
+        self
+    }
+
+    /// What every request needs, one or several scopes with a space between; adds up. Default: any good token will do.
+    ///
+    /// Goes into the challenges, and among the scopes of the metadata document.
+    pub fn require_scope(mut self, scope: impl Into<String>) -> Self {
+        self.required.push(scope.into());
+        self
+    }
+
+    /// The scopes with which this resource knows what to do, for the metadata document; adds up. Default: the required
+    /// ones.
+    pub fn scopes<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
+        self.supported.extend(scopes.into_iter().map(Into::into));
+        self
+    }
+
+    /// What people call the resource (`resource_name`). Default: nothing is said.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Accepts tokens for another spelling of this resource as well, compared byte for byte: after a move, or where the
+    /// authorization server registered a bare host with a slash.
+    ///
+    /// # Security
+    /// List spellings of *this* server only. A token for another server that is accepted here can be replayed here by
+    /// that server (M-123).
+    pub fn also_known_as(mut self, resource: impl Into<String>) -> Self {
+        self.audiences.push(resource.into());
+        self
+    }
+
+    /// Lets browser pages of this origin, such as `https://app.example`, call and read the answers. Requests of pages of
+    /// other origins are answered with 403 (MCP transports: validate `Origin`); requests without `Origin` come from
+    /// programs, and pass. Default: the resource's own origin and, when the resource is on loopback, every origin on
+    /// loopback.
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origins.push(origin.into());
+        self
+    }
+
+    /// Tells the time. Default: the system's clock. For tests.
+    pub fn clock(mut self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.clock = Clock::new(now);
+        self
+    }
+
+    /// Judges the settings.
+    ///
+    /// # Errors
+    /// [`InvalidProtection`] says what is wrong and what to write instead.
+    pub fn build(self) -> Result<Protect, InvalidProtection> {
+        let resource = parse_resource(&self.resource)?;
+        let issuer = Issuer::parse(&self.issuer)?;
+        let mut audiences = vec![resource.as_str().to_owned()];
+        for other in self.audiences {
+            audiences.push(parse_resource(&other)?.as_str().to_owned());
+        }
+        let required = parse_scopes(&self.required)?;
+        let supported = parse_scopes(&self.supported)?.union(&required);
+        let mut origins = Origins::of(&resource);
+        if let Some(bad) = self.origins.iter().find(|origin| !origins.allow(origin)) {
+            return Err(InvalidProtection::Origin(bad.clone()));
+        }
+        let verifier: Arc<dyn TokenVerifier> = match self.verification {
+            Verification::Unset => return Err(InvalidProtection::NoVerification),
+            Verification::Custom(verifier) => verifier,
+            Verification::Introspection {
+                client_id,
+                client_secret,
+            } => {
+                let endpoint = self
+                    .introspection_endpoint
+                    .unwrap_or_else(|| issuer.endpoint("/introspect"));
+                let introspection = Introspection::new(&endpoint, &client_id, &client_secret)?;
+                match self.introspection_time_limit {
+                    None => Arc::new(introspection),
+                    Some(limit) => Arc::new(introspection.with_time_limit(limit)),
+                }
+            }
+        };
+        let expected = Expected {
+            audiences,
+            issuer: issuer.clone(),
+            scope: required,
+        };
+        let metadata = ResourceMetadata::new(resource, issuer, &supported, self.name);
+        Ok(Protect::new(Policy::new(
+            expected, metadata, origins, verifier, self.clock,
+        )))
+    }
+}
+
+fn parse_resource(text: &str) -> Result<Resource, InvalidProtection> {
+    let resource = Resource::parse(text)?;
+    let is_https = text
+        .get(..6)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+    if is_https || resource.is_loopback() {
+        Ok(resource)
+    } else {
+        Err(InvalidProtection::ResourceNotHttps)
+    }
+}
+
+fn parse_scopes(texts: &[String]) -> Result<Scope, InvalidProtection> {
+    let mut all = Scope::empty();
+    for text in texts {
+        all = all.union(&Scope::parse(text)?);
+    }
+    if all.contains(OFFLINE_ACCESS) {
+        return Err(InvalidProtection::OfflineAccess);
+    }
+    Ok(all)
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("resource", &self.resource)
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    fn builder() -> Builder {
+        ProtectedResource::builder("https://rs.test/mcp", "https://auth.test").introspect_with("rs", "secret")
+    }
+
+    #[test]
+    fn required_scopes_are_among_those_published() {
+        let protect = builder().require_scope("a").scopes(["b", "c d"]).build().unwrap();
+        let body = protect.metadata().body();
+        assert!(body.contains(r#""scopes_supported":["a","b","c","d"]"#), "{body}");
+    }
+
+    /// M-018
+    #[test]
+    fn offline_access_is_refused_with_an_explanation() {
+        for refused in [
+            builder().scopes(["a", "offline_access"]).build(),
+            builder().require_scope("a offline_access").build(),
+            builder().build().unwrap().also_requiring("offline_access"),
+        ] {
+            assert_eq!(refused.unwrap_err(), InvalidProtection::OfflineAccess);
+        }
+    }
+
+    /// M-005
+    #[test]
+    fn settings_that_cannot_be_meant_are_refused() {
+        use InvalidProtection as No;
+        let build = |resource: &str, issuer: &str| {
+            ProtectedResource::builder(resource, issuer)
+                .introspect_with("rs", "secret")
+                .build()
+                .unwrap_err()
+        };
+        assert_eq!(
+            build("http://rs.test/mcp", "https://auth.test"),
+            No::ResourceNotHttps
+        );
+        assert_eq!(
+            build("rs.test", "https://auth.test"),
+            No::Resource(InvalidResource)
+        );
+        assert_eq!(
+            build("https://rs.test", "https://auth.test/"),
+            No::Issuer(InvalidIssuer::TrailingSlash)
+        );
+        let refused = |builder: Builder| builder.build().unwrap_err();
+        assert_eq!(refused(builder().require_scope("a  b")), No::Scope(InvalidScope));
+        assert_eq!(refused(builder().allow_origin("*")), No::Origin("*".to_owned()));
+        assert_eq!(
+            refused(builder().also_known_as("http://rs.test/mcp")),
+            No::ResourceNotHttps
+        );
+        assert_eq!(
+            refused(ProtectedResource::builder("https://rs.test", "https://auth.test")),
+            No::NoVerification
+        );
+        assert_eq!(
+            refused(builder().introspection_endpoint("http://auth.test/introspect")),
+            No::Introspection(InvalidIntrospection::Endpoint)
+        );
+    }
+
+    #[test]
+    fn no_secret_is_shown_by_debug() {
+        let builder = builder().introspect_with("rs", "hush-hush");
+        let shown = format!("{builder:?}");
+        let shown = format!("{shown} {:?}", builder.build());
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+}

@@ -1,0 +1,301 @@
+//! The tower layer: every request's way from the socket to the MCP server, or to an answer that says what is missing.
+//!
+//! 1. The metadata document is answered to everyone, at both spellings; other `/.well-known/` paths are a JSON 404.
+//! 2. A browser page of a foreign origin is refused; a pre-flight of an allowed one is answered.
+//! 3. The token is found, verified and judged.
+//! 4. The [`Caller`] goes into the request's extensions, the `Authorization` header goes, and the inner service runs.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use mcp_authflow_types::{Scope, TokenHash, scope::OFFLINE_ACCESS};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    admission::{self, Expected},
+    bearer,
+    body::ResponseBody,
+    builder::InvalidProtection,
+    caller::Caller,
+    challenge::Challenge,
+    clock::Clock,
+    cors::{self, Origins},
+    metadata::ResourceMetadata,
+    refusal::{Refusal, json},
+    verify::TokenVerifier,
+};
+
+/// How long the metadata document may be kept: five minutes, so that a change of mind arrives soon.
+const METADATA_CACHE_CONTROL: &str = "public, max-age=300";
+
+/// A layer that lets only requests with a good access token through; made by [`ProtectedResource::builder`].
+///
+/// Cheap to clone: clones share the verifier and its connections.
+///
+/// # Where to put it
+/// Around the MCP endpoint *and* the well-known paths, either of which must reach it under its public path. Around an
+/// axum `Router` as a whole (`Router::layer`) this is so by itself. Within a larger app, wrap the one service and route
+/// all its paths there:
+///
+/// ```
+/// # use axum::{Router, routing::get};
+/// # use mcp_authflow_resource::ProtectedResource;
+/// # use tower::{Layer as _, ServiceExt as _};
+/// # let protect = ProtectedResource::builder("https://mcp.example/mcp", "https://auth.example")
+/// #     .introspect_with("hello-mcp", "mcpcs_secret").build()?;
+/// # let mcp = tower::service_fn(|_: axum::extract::Request| async {
+/// #     Ok::<_, std::convert::Infallible>(axum::response::Response::new(axum::body::Body::empty()))
+/// # });
+/// let protected = protect.layer(mcp);
+/// let mut app = Router::new()
+///     .route("/", get(|| async { "a public page" }))
+///     .route_service("/mcp", protected.clone());
+/// for path in protect.well_known_paths() {
+///     app = app.route_service(path, protected.clone());
+/// }
+/// # let _: Router = app;
+/// # Ok::<(), mcp_authflow_resource::InvalidProtection>(())
+/// ```
+///
+/// [`ProtectedResource::builder`]: crate::ProtectedResource::builder
+#[derive(Clone)]
+pub struct Protect {
+    policy: Arc<Policy>,
+}
+
+/// A service behind the layer.
+#[derive(Clone, Debug)]
+pub struct Protected<S> {
+    inner: S,
+    policy: Arc<Policy>,
+}
+
+/// All that a request is measured by.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    expected: Expected,
+    /// Without an error, with the scopes of the route.
+    challenge: Arc<Challenge>,
+    metadata: ResourceMetadata,
+    metadata_body: Bytes,
+    well_known_paths: Vec<String>,
+    origins: Origins,
+    verifier: Arc<dyn TokenVerifier>,
+    clock: Clock,
+}
+
+impl Policy {
+    pub(crate) fn new(
+        expected: Expected,
+        metadata: ResourceMetadata,
+        origins: Origins,
+        verifier: Arc<dyn TokenVerifier>,
+        clock: Clock,
+    ) -> Self {
+        let challenge = Challenge::bearer(metadata.url()).with_scope(expected.scope.clone());
+        Self {
+            challenge: Arc::new(challenge),
+            metadata_body: Bytes::from(metadata.body()),
+            well_known_paths: metadata.well_known_paths(),
+            expected,
+            metadata,
+            origins,
+            verifier,
+            clock,
+        }
+    }
+}
+
+impl Protect {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self {
+            policy: Arc::new(policy),
+        }
+    }
+
+    /// The same protection for a route that needs more: `scope` on top of what every request needs.
+    ///
+    /// # Errors
+    /// [`InvalidProtection`] when `scope` is malformed or holds `offline_access`.
+    pub fn also_requiring(&self, scope: &str) -> Result<Self, InvalidProtection> {
+        let scope = Scope::parse(scope)?;
+        if scope.contains(OFFLINE_ACCESS) {
+            return Err(InvalidProtection::OfflineAccess);
+        }
+        let mut policy = Policy::clone(&self.policy);
+        policy.expected.scope = policy.expected.scope.union(&scope);
+        let challenge = Challenge::clone(&policy.challenge).with_scope(policy.expected.scope.clone());
+        policy.challenge = Arc::new(challenge);
+        Ok(Self::new(policy))
+    }
+
+    /// What is published about the resource.
+    pub fn metadata(&self) -> &ResourceMetadata {
+        &self.policy.metadata
+    }
+
+    /// The paths at which the layer answers the metadata document.
+    pub fn well_known_paths(&self) -> impl Iterator<Item = &str> {
+        self.policy.well_known_paths.iter().map(String::as_str)
+    }
+}
+
+impl<S> Layer<S> for Protect {
+    type Service = Protected<S>;
+
+    fn layer(&self, inner: S) -> Protected<S> {
+        Protected {
+            inner,
+            policy: Arc::clone(&self.policy),
+        }
+    }
+}
+
+impl<S, RequestBody, Body> Service<Request<RequestBody>> for Protected<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    RequestBody: Send + 'static,
+{
+    type Response = Response<ResponseBody<Body>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        // The service that was polled ready is the one to call; its clone waits for the next request.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        let policy = Arc::clone(&self.policy);
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            let origin = match policy.admit(&mut parts).await {
+                Ok(origin) => origin,
+                Err(answer) => return Ok(answer.map(ResponseBody::of_layer)),
+            };
+            let mut response = inner.call(Request::from_parts(parts, body)).await?;
+            cors::admit(response.headers_mut(), origin.as_ref());
+            Ok(response.map(ResponseBody::of_inner))
+        })
+    }
+}
+
+impl Policy {
+    /// Lets a request in, with its [`Caller`] and without its token, and says from which page it comes; or answers it.
+    async fn admit(&self, request: &mut Parts) -> Result<Option<HeaderValue>, Response<Bytes>> {
+        // 1. What must be open to everyone.
+        if let Some(answer) = self.well_known(request) {
+            return Err(answer);
+        }
+        // 2. M-130, M-132: which pages may call.
+        let answer_to_page = |mut answer: Response<Bytes>, origin: Option<&HeaderValue>| {
+            cors::admit(answer.headers_mut(), origin);
+            answer
+        };
+        let origin = self.origins.check(request).map_err(|refusal| {
+            tracing::info!(reason = %refusal, "refused");
+            answer_to_page(refusal.response(&self.challenge), None)
+        })?;
+        if cors::is_preflight(request) {
+            return Err(answer_to_page(cors::preflight_answer(request), origin.as_ref()));
+        }
+        // 3. M-120, M-127: the token, on every request.
+        let caller = self
+            .identify(request)
+            .await
+            .map_err(|refusal| answer_to_page(refusal.response(&self.challenge), origin.as_ref()))?;
+        // 4. M-125: handlers learn who calls, and get no token that they could pass on.
+        request.headers.remove(header::AUTHORIZATION);
+        request.extensions.insert(caller);
+        Ok(origin)
+    }
+
+    /// Finds the token, has it verified and judges it.
+    async fn identify(&self, request: &Parts) -> Result<Caller, Refusal> {
+        let refused = |refusal: Refusal, token: Option<&str>| {
+            let token = token.map(|token| TokenHash::of(token).fingerprint());
+            tracing::info!(reason = %refusal, token, "refused");
+            refusal
+        };
+        let token = bearer::token(request).map_err(|refusal| refused(refusal, None))?;
+        let verified = self
+            .verifier
+            .verify(token)
+            .await
+            .map_err(|error| refused(error.into(), Some(token)))?;
+        admission::decide(&self.expected, &verified, self.clock.now())
+            .map_err(|refusal| refused(refusal, Some(token)))?;
+        Ok(Caller::admit(verified, Arc::clone(&self.challenge)))
+    }
+
+    /// Answers everything under `/.well-known/`: the metadata document, or a JSON 404. Clients probe there for
+    /// documents of many kinds, and take a 401 or a page for the end of the road (M §6.4.7).
+    fn well_known(&self, request: &Parts) -> Option<Response<Bytes>> {
+        let path = request.uri.path();
+        if !path.starts_with("/.well-known/") {
+            return None;
+        }
+        let mut answer = if !self.well_known_paths.iter().any(|known| known == path) {
+            json(
+                404,
+                r#"{"error":"not_found","error_description":"there is no such document"}"#.to_owned(),
+            )
+        } else if request.method == Method::GET || request.method == Method::HEAD {
+            self.metadata_answer(request.method == Method::HEAD)
+        } else if request.method == Method::OPTIONS {
+            let mut answer = json(204, String::new());
+            answer.headers_mut().remove(header::CONTENT_TYPE);
+            answer
+        } else {
+            let mut answer = json(
+                405,
+                r#"{"error":"method_not_allowed","error_description":"use GET or HEAD"}"#.to_owned(),
+            );
+            let allow = HeaderValue::from_static("GET, HEAD, OPTIONS");
+            answer.headers_mut().insert(header::ALLOW, allow);
+            answer
+        };
+        cors::admit_all(answer.headers_mut());
+        Some(answer)
+    }
+
+    fn metadata_answer(&self, is_head: bool) -> Response<Bytes> {
+        let mut answer = json(200, String::new());
+        let headers = answer.headers_mut();
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static(METADATA_CACHE_CONTROL),
+        );
+        headers.insert(header::CONTENT_LENGTH, self.metadata_body.len().into());
+        if !is_head {
+            *answer.body_mut() = self.metadata_body.clone();
+        }
+        answer
+    }
+}
+
+impl fmt::Debug for Protect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.policy, f)
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("expected", &self.expected)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,82 @@
+//! The port through which the layer asks whether a token is good.
+//!
+//! [`introspection`] asks the authorization server that issued it. To verify in another way, implement
+//! [`TokenVerifier`] and hand it to [`Builder::verify_with`](crate::Builder::verify_with).
+
+use mcp_authflow_types::{ClientId, Scope, Timestamp};
+
+pub mod introspection;
+
+pub use introspection::Introspection;
+
+/// Says whether an access token is genuine and alive, and what its issuer says of it.
+///
+/// It does *not* say whether the token is good here: audience, issuer, expiry and scope are judged by the layer, on the
+/// facts in [`VerifiedToken`].
+///
+/// # Security
+/// A wrong `Ok` lets a stranger in. A wrong [`VerifyError::Inactive`] makes a client throw away a good token and sign
+/// its person in again. Where the truth is unknown, the one right answer is [`VerifyError::CannotCheck`].
+#[async_trait::async_trait]
+pub trait TokenVerifier: Send + Sync {
+    /// Checks the token; must answer within a bounded time, because a request waits for it.
+    ///
+    /// # Errors
+    /// [`VerifyError`]
+    async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError>;
+}
+
+/// What the issuer says of a live access token.
+///
+/// The default says nothing at all, and so is good nowhere: it names no audience.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifiedToken {
+    /// On whose behalf the token was issued (`sub`).
+    pub subject: Option<String>,
+    /// To which client (`client_id`).
+    pub client_id: Option<ClientId>,
+    /// The person's name for showing (`username`). Not an identifier: it may change hands.
+    pub username: Option<String>,
+    /// What the token allows (`scope`); empty when absent.
+    pub scope: Scope,
+    /// For whom the token is meant, as spelled (`aud`); empty when absent.
+    pub audience: Vec<String>,
+    /// Who issued it, as spelled (`iss`).
+    pub issuer: Option<String>,
+    /// How it is to be presented, as spelled (`token_type`).
+    pub token_type: Option<String>,
+    /// From when on it is no good (`exp`).
+    pub expires_at: Option<Timestamp>,
+    /// Until when it is not good yet (`nbf`).
+    pub not_before: Option<Timestamp>,
+    /// Since when it exists (`iat`).
+    pub issued_at: Option<Timestamp>,
+    /// Whether it is bound to a key of the sender's (`cnf`: RFC 9449, RFC 8705), and thus is no bearer token.
+    pub is_sender_constrained: bool,
+}
+
+/// Why a token was not verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// Unknown, malformed, expired or revoked, by the word of somebody who knows.
+    #[error("the token is unknown, expired or revoked")]
+    Inactive,
+    /// Nobody can say at the moment.
+    #[error("the token cannot be checked: {0}")]
+    CannotCheck(#[from] CannotCheck),
+}
+
+/// Why a token could not be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotCheck {
+    /// The authorization server cannot be reached, or answers with an error. Answered with 503.
+    #[error("the authorization server cannot be reached or answers with an error")]
+    Refused,
+    /// It did not answer in time. Answered with 504.
+    #[error("the authorization server did not answer in time")]
+    TimedOut,
+    /// It answered something that is no introspection answer. Answered with 503.
+    #[error("the authorization server's answer makes no sense")]
+    BadAnswer,
+}
