@@ -108,20 +108,25 @@ fn file_name(folder: &Path, scene: Scene, view: View, scheme: Scheme) -> PathBuf
 
 /// The page that shows all pictures beside each other.
 fn index() -> String {
-    let mut text = "# Every page\n\nWritten by `cargo xtask screens`.\n".to_owned();
+    let mut lines = vec![
+        "# Every page".to_owned(),
+        String::new(),
+        "Written by `cargo xtask screens`.".to_owned(),
+    ];
     for scene in Scene::ALL {
         let name = scene.name();
-        text.push_str(&format!("\n## {name}\n\n"));
+        lines.extend([String::new(), format!("## {name}"), String::new()]);
         for (view, width) in [(View::PHONE, 195), (View::DESKTOP, 640)] {
             for scheme in [Scheme::Light, Scheme::Dark] {
                 let (view, scheme) = (view.name, scheme.as_str());
-                text.push_str(&format!(
-                    "<img src=\"{name}-{view}-{scheme}.png\" width=\"{width}\" alt=\"{name}, {view}, {scheme}\">\n"
+                let file = format!("{name}-{view}-{scheme}.png");
+                lines.push(format!(
+                    "<img src=\"{file}\" width=\"{width}\" alt=\"{name}, {view}, {scheme}\">"
                 ));
             }
         }
     }
-    text
+    lines.join("\n") + "\n"
 }
 
 /// A page on which everything is wrong that the check looks for; if one is overlooked, no page can be trusted.
