@@ -42,6 +42,14 @@ impl Step {
         }
     }
 
+    /// Why the block is not run, if it is not.
+    pub(super) fn skipped_because(&self) -> Option<&str> {
+        match self {
+            Self::Run(block) => block.skip.as_deref(),
+            Self::SetUp { .. } => None,
+        }
+    }
+
     /// The address that the block clones from.
     pub(super) fn cloned_url(&self) -> Option<&str> {
         let Self::Run(block) = self else { return None };

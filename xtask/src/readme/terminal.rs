@@ -72,9 +72,10 @@ impl Terminal {
         if self.output.wait_for(&end_mark(number), patience).is_some() {
             return Ok(self.output.text());
         }
-        let how = match self.bash.try_wait()? {
-            Some(_) => "a command failed".to_owned(),
-            None => format!("it has not ended after {} s", patience.as_secs()),
+        let how = if self.output.is_at_end() {
+            "a command failed".to_owned()
+        } else {
+            format!("it has not ended after {} s", patience.as_secs())
         };
         bail!("{how}; the last lines:\n{}", self.output.tail(40))
     }
@@ -155,7 +156,11 @@ mod tests {
             .begin(0, "echo before\nfalse | cat\necho after\n")
             .unwrap();
         let error = terminal.finish(0, PATIENCE).unwrap_err().to_string();
-        assert!(error.contains("before") && !error.contains("after"), "{error}");
+        assert!(
+            error.contains("a command failed") && error.contains("before"),
+            "{error}"
+        );
+        assert!(!error.contains("after"), "{error}");
     }
 
     #[test]

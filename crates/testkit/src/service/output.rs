@@ -63,6 +63,11 @@ impl Output {
         }
     }
 
+    /// Whether every pipe has ended, as it does when whoever writes has ended.
+    pub fn is_at_end(&self) -> bool {
+        self.lines().open_pipes == 0
+    }
+
     /// Everything that is kept, as one text.
     pub fn text(&self) -> String {
         self.tail(MAX_LINES)

@@ -57,6 +57,28 @@ impl PrivatePostgres {
     /// Says what to install when there are no PostgreSQL binaries, and shows the
     /// server's last lines when it does not come up.
     pub fn start(durable: bool) -> anyhow::Result<Self> {
+        let mut server = Self::open(durable)?;
+        let name = if server.borrowed.is_some() {
+            fresh_name()?
+        } else {
+            "authflow".to_owned()
+        };
+        server.default = Url::parse(&server.create_database(&name)?)?;
+        Ok(server)
+    }
+
+    /// One server for every test of this process, opened at the first call. It has no
+    /// database of its own (its `url` names the maintenance database): each test makes a
+    /// [`FreshDatabase`].
+    pub fn shared() -> anyhow::Result<&'static Self> {
+        static SHARED: OnceLock<Result<PrivatePostgres, String>> = OnceLock::new();
+        SHARED
+            .get_or_init(|| Self::open(false).map_err(|error| format!("{error:#}")))
+            .as_ref()
+            .map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    fn open(durable: bool) -> anyhow::Result<Self> {
         if !durable && let Ok(given) = std::env::var("TEST_DATABASE_URL") {
             return Self::borrow(&given);
         }
@@ -69,15 +91,6 @@ impl PrivatePostgres {
             }
         }
         Err(last_error.unwrap_or_else(|| anyhow::anyhow!("PostgreSQL was never tried")))
-    }
-
-    /// One server for every test of this process, started at the first call.
-    pub fn shared() -> anyhow::Result<&'static Self> {
-        static SHARED: OnceLock<Result<PrivatePostgres, String>> = OnceLock::new();
-        SHARED
-            .get_or_init(|| Self::start(false).map_err(|error| format!("{error:#}")))
-            .as_ref()
-            .map_err(|error| anyhow::anyhow!("{error}"))
     }
 
     fn start_once(binaries: &Binaries, durable: bool) -> anyhow::Result<Self> {
@@ -109,15 +122,13 @@ impl PrivatePostgres {
         process.wait_until("database system is ready to accept connections", PATIENCE)?;
 
         let admin = Url::parse(&format!("postgres://{USER}@127.0.0.1:{port}/postgres"))?;
-        let mut server = Self {
+        Ok(Self {
             default: admin.clone(),
             admin,
             borrowed: None,
             process: Some(process),
             folder: Some(folder),
-        };
-        server.default = Url::parse(&server.create_database("authflow")?)?;
-        Ok(server)
+        })
     }
 
     fn borrow(given: &str) -> anyhow::Result<Self> {
@@ -126,15 +137,13 @@ impl PrivatePostgres {
             matches!(admin.scheme(), "postgres" | "postgresql"),
             "TEST_DATABASE_URL must start with postgres://"
         );
-        let mut server = Self {
+        Ok(Self {
             default: admin.clone(),
             admin,
             borrowed: Some(Mutex::default()),
             process: None,
             folder: None,
-        };
-        server.default = Url::parse(&server.create_database(&fresh_name()?)?)?;
-        Ok(server)
+        })
     }
 
     /// The URL of a database that was made empty for this server value.
@@ -317,10 +326,9 @@ mod tests {
     fn databases_made_on_a_given_server_are_dropped_with_the_value() {
         let server = PrivatePostgres::start(true).unwrap();
         let given = PrivatePostgres::borrow(server.url()).unwrap();
-        let first = Url::parse(given.url()).unwrap();
+        let first = Url::parse(&given.create_database("first").unwrap()).unwrap();
         let fresh = given.fresh_database().unwrap();
         assert_ne!(fresh.url(), given.url());
-        assert_ne!(given.url(), server.url());
         statement::execute(&first, "SELECT 1").unwrap();
         drop(fresh);
         drop(given);

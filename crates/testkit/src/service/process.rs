@@ -100,8 +100,10 @@ impl OwnedProcess {
         if let Some(line) = self.output.wait_for(ready, patience) {
             return Ok(line);
         }
+        // Its pipes end a moment before its status can be read.
         let state = match self.child.try_wait()? {
-            Some(status) => format!("ended ({status})"),
+            Some(status) => format!("has ended ({status})"),
+            None if self.output.is_at_end() => "has ended".to_owned(),
             None => format!("is not ready after {} s", patience.as_secs()),
         };
         bail!("{} {state}; its last lines:\n{}", self.name, self.output.tail(20))
