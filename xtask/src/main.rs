@@ -29,6 +29,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+/// The server's allocator, so that the bench compares what the servers do and not how they allocate.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The project's own commands.
 #[derive(Parser)]
 #[command(name = "cargo xtask", version, about)]

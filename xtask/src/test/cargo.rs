@@ -14,7 +14,8 @@ use crate::workspace::{Profile, build_server, cargo};
 pub(super) fn unit(filter: Option<&str>) -> Result<Tally> {
     provide::postgres::provide()?;
     provide::chromium::provide()?;
-    let binary = build_server(Profile::Dev)?;
+    // The black-box tests find the newest built server by themselves.
+    build_server(Profile::Dev)?;
     let postgres = PrivatePostgres::start(false)?;
     let has_nextest = capture(cargo().args(["nextest", "--version"])).is_ok();
     let mut command = cargo();
@@ -29,10 +30,7 @@ pub(super) fn unit(filter: Option<&str>) -> Result<Tally> {
     } else {
         command.args(["test", "--workspace", "--all-targets", "--no-fail-fast"]);
     }
-    command
-        .args(filter)
-        .env("TEST_DATABASE_URL", postgres.url())
-        .env("AUTHFLOW_BIN", binary);
+    command.args(filter).env("TEST_DATABASE_URL", postgres.url());
     let count = if has_nextest {
         Tally::of_nextest
     } else {
