@@ -1,0 +1,311 @@
+//! Grants and their authorization codes.
+
+use mcp_authflow::{
+    port::store::{CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, Standing, StoreResult},
+    record::{CodeBinding, Grant, GrantId, GrantedResource},
+};
+use mcp_authflow_types::{ClientId, CodeChallenge, Timestamp, TokenHash};
+use tokio_postgres::{Row, types::Type};
+
+use crate::{
+    PostgresStore,
+    ask::Doubt,
+    client::{self, client_columns, from_one_beside_client},
+    row::{bytes, counter, did_something, digest, document, field, moment, optional_bytes, optional_moment, parsed},
+    statement::Statement,
+    token::{AccessColumns, RefreshColumns},
+};
+
+/// The columns of `authflow.grants g` with its parties.
+macro_rules! grant_columns {
+    () => {
+        "g.id AS g_id, o.client_id AS g_client_id, g.client_generation AS g_client_generation, \
+         g.subject AS g_subject, g.subject_generation AS g_subject_generation, g.username AS g_username, \
+         g.resources AS g_resources, g.offline_access AS g_offline_access, g.created_at AS g_created_at, \
+         g.expires_at AS g_expires_at, g.code_hash AS g_code_hash, g.code_expires_at AS g_code_expires_at, \
+         g.redirect_uri AS g_redirect_uri, g.code_challenge AS g_code_challenge, \
+         g.redeemed_at AS g_redeemed_at, g.revoked_at AS g_revoked_at"
+    };
+}
+pub(crate) use grant_columns;
+
+/// The client and the subject of `authflow.grants g`. A client that was removed is still there as a tombstone.
+macro_rules! grant_parties {
+    () => {
+        " JOIN authflow.clients o ON o.client_no = g.client_no \
+         LEFT JOIN authflow.subjects s ON s.subject = g.subject "
+    };
+}
+pub(crate) use grant_parties;
+
+/// Whether `authflow.grants g` stands, expiry aside. Every answer about liveness rests on this condition.
+macro_rules! stands {
+    () => {
+        "(g.revoked_at IS NULL AND o.removed_at IS NULL AND o.generation = g.client_generation \
+         AND coalesce(s.generation, 0) = g.subject_generation AND NOT coalesce(s.disabled, false))"
+    };
+}
+pub(crate) use stands;
+
+pub(crate) const STATEMENTS: &[&Statement] = &[
+    &PEEK,
+    &REDEEM,
+    &AFTERWARDS,
+    &REVOKE,
+    &REVOKE_SUBJECT,
+    &REDEEMED_FOR,
+    &LIST,
+];
+
+static PEEK: Statement = Statement {
+    sql: concat!(
+        "SELECT ",
+        client_columns!(),
+        ", ",
+        grant_columns!(),
+        ", ",
+        stands!(),
+        " AS g_stands",
+        from_one_beside_client!(),
+        "LEFT JOIN (authflow.grants g",
+        grant_parties!(),
+        ") ON g.code_hash = $2"
+    ),
+    types: &[Type::TEXT, Type::BYTEA],
+};
+
+/// The row of the grant decides who redeems. It is locked and changed, so a revocation comes wholly before, and then
+/// nothing is redeemed, or wholly after, and then ends what was.
+static REDEEM: Statement = Statement {
+    sql: "WITH redeemed AS (UPDATE authflow.grants g SET redeemed_at = authflow.clock(), purge_at = g.expires_at \
+          WHERE g.code_hash = $1 AND g.redeemed_at IS NULL AND g.revoked_at IS NULL \
+          AND g.code_expires_at > authflow.clock() AND g.expires_at > authflow.clock() \
+          AND EXISTS (SELECT FROM authflow.clients o WHERE o.client_no = g.client_no AND o.removed_at IS NULL \
+          AND o.generation = g.client_generation) \
+          AND coalesce((SELECT s.generation = g.subject_generation AND NOT s.disabled FROM authflow.subjects s \
+          WHERE s.subject = g.subject), g.subject_generation = 0) \
+          RETURNING g.id, g.client_no, g.client_generation, g.subject), \
+          access AS (INSERT INTO authflow.access_tokens (bucket, hash, grant_id, client_no, client_generation, \
+          subject, resource_no, resource, scope, issued_at, expires_at) \
+          SELECT $2, $3, g.id, g.client_no, g.client_generation, nullif($4, g.subject), r.resource_no, \
+          nullif($6, r.resource), $7, $8, $9 FROM redeemed g \
+          LEFT JOIN authflow.resources r ON r.equivalence_key = $5 AND r.removed_at IS NULL), \
+          refresh AS (INSERT INTO authflow.refresh_tokens (bucket, hash, grant_id, issued_at, expires_at) \
+          SELECT $10, $11, g.id, $12, $13 FROM redeemed g WHERE $10 IS NOT NULL) \
+          SELECT count(*) AS done FROM redeemed",
+    types: &[
+        Type::BYTEA,
+        Type::INT4,
+        Type::BYTEA,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT8,
+        Type::INT8,
+        Type::INT4,
+        Type::BYTEA,
+        Type::INT8,
+        Type::INT8,
+    ],
+};
+
+/// For whoever did not redeem: was somebody faster, or is there nothing to redeem? And was it this caller after all,
+/// before its connection was lost?
+static AFTERWARDS: Statement = Statement {
+    sql: "SELECT g.redeemed_at IS NOT NULL AS is_redeemed, \
+          EXISTS (SELECT FROM authflow.access_tokens t WHERE t.bucket = $2 AND t.hash = $3) AS is_ours \
+          FROM authflow.grants g WHERE g.code_hash = $1",
+    types: &[Type::BYTEA, Type::INT4, Type::BYTEA],
+};
+
+static REVOKE: Statement = Statement {
+    sql: "WITH revoked AS (UPDATE authflow.grants SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING 1) \
+          SELECT count(*) AS done FROM revoked",
+    types: &[Type::BYTEA, Type::INT8],
+};
+
+static REVOKE_SUBJECT: Statement = Statement {
+    sql: "INSERT INTO authflow.subjects AS old (subject, generation, disabled) VALUES ($1, 1, false) \
+          ON CONFLICT (subject) DO UPDATE SET generation = old.generation + 1 RETURNING generation",
+    types: &[Type::TEXT],
+};
+
+static REDEEMED_FOR: Statement = Statement {
+    sql: concat!(
+        "SELECT ",
+        grant_columns!(),
+        " FROM authflow.grants g",
+        grant_parties!(),
+        "WHERE g.subject = $1 AND o.client_id = $2 AND g.created_at >= $3 AND g.redeemed_at IS NOT NULL \
+         AND g.expires_at > authflow.clock() AND ",
+        stands!()
+    ),
+    types: &[Type::TEXT, Type::TEXT, Type::INT8],
+};
+
+static LIST: Statement = Statement {
+    sql: concat!(
+        "SELECT ",
+        grant_columns!(),
+        ", ",
+        stands!(),
+        " AS g_stands FROM authflow.grants g",
+        grant_parties!(),
+        "WHERE g.subject = $1 AND g.expires_at > authflow.clock() ORDER BY g.created_at DESC, g.id LIMIT $2"
+    ),
+    types: &[Type::TEXT, Type::INT8],
+};
+
+#[async_trait::async_trait]
+impl GrantStore for PostgresStore {
+    async fn peek_code(&self, code: &TokenHash, client: &ClientId) -> StoreResult<CodePeek> {
+        let code: &[u8] = code.as_bytes();
+        let rows = self.ask().read(&PEEK, &[&client.as_str(), &code]).await?;
+        let Some(row) = rows.first() else {
+            return Ok(CodePeek::default());
+        };
+        Ok(CodePeek {
+            client: client::read(row)?,
+            grant: read_with_standing(row)?,
+        })
+    }
+
+    async fn redeem_code(
+        &self,
+        code: &TokenHash,
+        tokens: &NewTokens,
+        _now: Timestamp,
+    ) -> StoreResult<RedeemCode> {
+        let code: &[u8] = code.as_bytes();
+        let access = AccessColumns::of(&tokens.access_token);
+        let refresh = tokens.refresh_token.as_ref().map(RefreshColumns::of);
+        let refresh_bucket = refresh.as_ref().map(|token| token.bucket);
+        let refresh_hash = refresh.as_ref().map(|token| token.hash);
+        let refresh_issued_at = refresh.as_ref().map(|token| token.issued_at);
+        let refresh_expires_at = refresh.as_ref().map(|token| token.expires_at);
+        let ask = self.ask();
+        let (rows, doubt) = ask
+            .write_again(
+                &REDEEM,
+                &[
+                    &code,
+                    &access.bucket,
+                    &access.hash,
+                    &access.subject,
+                    &access.resource_key,
+                    &access.resource,
+                    &access.scope,
+                    &access.issued_at,
+                    &access.expires_at,
+                    &refresh_bucket,
+                    &refresh_hash,
+                    &refresh_issued_at,
+                    &refresh_expires_at,
+                ],
+            )
+            .await?;
+        if did_something(&rows)? {
+            return Ok(RedeemCode::Redeemed);
+        }
+        let rows = ask
+            .read(&AFTERWARDS, &[&code, &access.bucket, &access.hash])
+            .await?;
+        let Some(row) = rows.first() else {
+            return Ok(RedeemCode::Gone);
+        };
+        Ok(match (field(row, "is_redeemed")?, field(row, "is_ours")?) {
+            (true, true) if doubt == Doubt::MayHaveHappened => RedeemCode::Redeemed,
+            (true, _) => RedeemCode::Replayed,
+            (false, _) => RedeemCode::Gone,
+        })
+    }
+
+    async fn revoke_grant(&self, grant: GrantId, now: Timestamp) -> StoreResult<bool> {
+        let grant: &[u8] = grant.as_bytes();
+        // Repeated after a lost connection it may answer "not by this caller", but the grant has ended, which is the point.
+        let (rows, _) = self
+            .ask()
+            .write_again(&REVOKE, &[&grant, &now.seconds()])
+            .await?;
+        did_something(&rows)
+    }
+
+    async fn revoke_subject(&self, subject: &str) -> StoreResult<u32> {
+        let (rows, _) = self.ask().write_again(&REVOKE_SUBJECT, &[&subject]).await?;
+        match rows.as_slice() {
+            [row] => counter(row, "generation"),
+            _ => Err(mcp_authflow::port::StoreError::Broken(
+                "raising a generation answered none".to_owned(),
+            )),
+        }
+    }
+
+    async fn is_covered(
+        &self,
+        subject: &str,
+        client: &ClientId,
+        resources: &[GrantedResource],
+        offline_access: bool,
+        since: Timestamp,
+        _now: Timestamp,
+    ) -> StoreResult<bool> {
+        let rows = self
+            .ask()
+            .read(&REDEEMED_FOR, &[&subject, &client.as_str(), &since.seconds()])
+            .await?;
+        for row in &rows {
+            if read(row)?.is_some_and(|grant| grant.covers(resources, offline_access)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn list_grants(&self, subject: &str, limit: u32, _now: Timestamp) -> StoreResult<Vec<GrantSummary>> {
+        let rows = self.ask().read(&LIST, &[&subject, &i64::from(limit)]).await?;
+        rows.iter()
+            .filter_map(|row| read_with_standing(row).transpose())
+            .map(|one| one.map(|GrantWithStanding { grant, standing }| GrantSummary { grant, standing }))
+            .collect()
+    }
+}
+
+/// Reads the grant of a row and whether it stands, if the row has one.
+pub(crate) fn read_with_standing(row: &Row) -> StoreResult<Option<GrantWithStanding>> {
+    let Some(grant) = read(row)? else {
+        return Ok(None);
+    };
+    let standing = if field(row, "g_stands")? {
+        Standing::Live
+    } else {
+        Standing::Ended
+    };
+    Ok(Some(GrantWithStanding { grant, standing }))
+}
+
+fn read(row: &Row) -> StoreResult<Option<Grant>> {
+    let Some(id) = optional_bytes(row, "g_id")? else {
+        return Ok(None);
+    };
+    Ok(Some(Grant {
+        id: GrantId::from_bytes(id),
+        client_id: parsed(row, "g_client_id", ClientId::parse)?,
+        client_generation: counter(row, "g_client_generation")?,
+        subject: field(row, "g_subject")?,
+        subject_generation: counter(row, "g_subject_generation")?,
+        username: field(row, "g_username")?,
+        resources: document(row, "g_resources")?,
+        offline_access: field(row, "g_offline_access")?,
+        created_at: moment(row, "g_created_at")?,
+        expires_at: moment(row, "g_expires_at")?,
+        code: CodeBinding {
+            hash: digest(row, "g_code_hash")?,
+            expires_at: moment(row, "g_code_expires_at")?,
+            redirect_uri: field(row, "g_redirect_uri")?,
+            code_challenge: CodeChallenge::from_bytes(bytes(row, "g_code_challenge")?),
+            redeemed_at: optional_moment(row, "g_redeemed_at")?,
+        },
+        revoked_at: optional_moment(row, "g_revoked_at")?,
+    }))
+}
