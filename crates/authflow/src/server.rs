@@ -82,8 +82,8 @@ impl std::fmt::Debug for AuthorizationServer {
     }
 }
 
-/// What an endpoint with a form body is given.
-#[derive(Clone, Copy, Debug)]
+/// What an endpoint with a form body is given. `Debug` shows no value of it.
+#[derive(Clone, Copy)]
 pub struct FormRequest<'a> {
     /// The parameters of the body.
     pub form: &'a mcp_authflow_types::Form<'a>,
@@ -91,6 +91,16 @@ pub struct FormRequest<'a> {
     pub authorization: Option<&'a str>,
     /// Where the request came from.
     pub address: Option<IpAddr>,
+}
+
+impl std::fmt::Debug for FormRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FormRequest")
+            .field("form", &self.form)
+            .field("authorization", &self.authorization.map(|_| "…"))
+            .field("address", &self.address)
+            .finish()
+    }
 }
 
 impl From<StoreError> for ErrorResponse {

@@ -12,8 +12,7 @@ use http::{HeaderValue, StatusCode, header, request::Parts};
 use mcp_authflow::{Approval, PageReason, Pending};
 use mcp_authflow_types::TokenHash;
 
-/// One visit of a request's page.
-#[derive(Debug)]
+/// One visit of a request's page. `Debug` shows neither headers nor body: they hold the cookie and the password.
 pub struct Visit {
     /// The HTTP request, its body apart.
     pub parts: Parts,
@@ -25,6 +24,16 @@ pub struct Visit {
     pub browser: TokenHash,
     /// Where the visit came from.
     pub address: Option<IpAddr>,
+}
+
+impl std::fmt::Debug for Visit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Visit")
+            .field("method", &self.parts.method)
+            .field("page", &self.page)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a visit leads to.

@@ -186,10 +186,16 @@ async fn visit(State(edge): State<Edge>, Path(id): Path<String>, request: Reques
     let answer = match edge.interact.interact(&pending, visit).await {
         Outcome::Approve(approval) => edge.server.approve(pending, approval, address).await,
         Outcome::Deny => edge.server.deny(pending, address).await,
-        Outcome::ConsentRequired => Ok(edge.server.cannot_be_silent(&pending, ErrorCode::ConsentRequired)),
+        Outcome::ConsentRequired => {
+            Ok(edge
+                .server
+                .cannot_be_silent(&pending, ErrorCode::ConsentRequired, address))
+        }
         Outcome::Show(response) if !is_silent => return response,
         Outcome::LoginRequired | Outcome::Show(_) => {
-            Ok(edge.server.cannot_be_silent(&pending, ErrorCode::LoginRequired))
+            Ok(edge
+                .server
+                .cannot_be_silent(&pending, ErrorCode::LoginRequired, address))
         }
     };
     match answer {

@@ -3,13 +3,13 @@
 //! One parser for every endpoint. It refuses broken escapes, bad UTF-8, NUL and floods before anything is looked up,
 //! and notices repeated names; only `resource` may come several times (RFC 8707 §2).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// The most parameters one request may carry.
 pub const MAX_PARAMETERS: usize = 100;
 
-/// Parameters in the order they came.
-#[derive(Clone, Debug, Default)]
+/// Parameters in the order they came. `Debug` shows their names: the values may be codes, tokens and passwords.
+#[derive(Clone, Default)]
 pub struct Form<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
@@ -89,6 +89,14 @@ impl<'a> Form<'a> {
     }
 }
 
+impl fmt::Debug for Form<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.pairs.iter().map(|(name, _)| name);
+        f.write_str("Form")?;
+        f.debug_list().entries(names).finish()
+    }
+}
+
 fn decode(text: &[u8]) -> Result<Cow<'_, str>, FormError> {
     let decoded: Cow<'_, str> = if text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         let mut bytes = Vec::with_capacity(text.len());
@@ -158,6 +166,13 @@ mod tests {
             Some("code")
         );
         assert_eq!(Form::parse(b"code=&%63ode=").unwrap().repeated(), Some("code"));
+    }
+
+    /// P7
+    #[test]
+    fn debug_shows_names_and_no_values() {
+        let form = Form::parse(b"username=alice&password=hunter2").unwrap();
+        assert_eq!(format!("{form:?}"), r#"Form["username", "password"]"#);
     }
 
     #[test]

@@ -112,21 +112,22 @@ fn decide<'a>(
     {
         return Err(Reason::WrongRedirectUri);
     }
-    // 4. RFC 6749 §4.1.2: "If an authorization code is used more than once, the authorization server MUST deny the
+    // 4. RFC 8707 §2.2: one of the resources that were approved.
+    let resource = params.resource.as_ref().map_err(|()| Reason::WrongResource)?;
+    let granted = choose_resource(grant, resource.as_ref()).ok_or(Reason::WrongResource)?;
+    // 5. RFC 6749 §4.1.2: "If an authorization code is used more than once, the authorization server MUST deny the
     //    request and SHOULD revoke (when possible) all tokens previously issued".
     if grant.code.redeemed_at.is_some() {
         return Err(Reason::Replayed);
     }
-    // 5. RFC 6749 §4.1.2: the code's own life, and that of what it stands for.
+    // 6. RFC 6749 §4.1.2: the code's own life, and that of what it stands for.
     if grant.code.expires_at.has_passed(now) || grant.expires_at.has_passed(now) {
         return Err(Reason::Expired);
     }
     if found.standing == Standing::Ended {
         return Err(Reason::Ended);
     }
-    // 6. RFC 8707 §2.2: one of the resources that were approved.
-    let resource = params.resource.as_ref().map_err(|()| Reason::WrongResource)?;
-    choose_resource(grant, resource.as_ref()).ok_or(Reason::WrongResource)
+    Ok(granted)
 }
 
 /// Runs the grant.

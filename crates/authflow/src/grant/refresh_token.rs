@@ -145,8 +145,9 @@ fn decide<'a>(
         None if found.token.expires_at.has_passed(now) => return Err(Reason::Expired),
         None => Step::Rotate,
         Some(spent) => {
+            // Measured as the store does: a window of zero is never open, not even to a clock that is behind.
             let window_is_open =
-                !(spent.at + lifetimes.refresh_retry_window).has_passed(now) && !found.successor_is_spent;
+                now.since(spent.at) < lifetimes.refresh_retry_window && !found.successor_is_spent;
             if !window_is_open {
                 return Err(Reason::Reused);
             }

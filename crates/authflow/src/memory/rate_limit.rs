@@ -206,4 +206,13 @@ impl RateLimit for MemoryRateLimit {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.admit(limit, key, now, self.max_keys)
     }
+
+    async fn forgive(&self, limit: Limit, key: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // The key itself stays, so that the queue keeps naming every key once.
+        if let Some(tries) = state.tries.get_mut(limit.name).and_then(|keys| keys.get_mut(key)) {
+            tries.seconds.clear();
+            tries.count = 0;
+        }
+    }
 }

@@ -32,4 +32,9 @@ pub enum Admission {
 pub trait RateLimit: Send + Sync {
     /// Counts a try against `key` and says whether it is admitted.
     async fn admit(&self, limit: Limit, key: &str) -> Admission;
+
+    /// Forgets the tries counted against `key`: it has shown that they were honest. The default forgets nothing.
+    async fn forgive(&self, limit: Limit, key: &str) {
+        let _ = (limit, key);
+    }
 }

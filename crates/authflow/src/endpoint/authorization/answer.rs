@@ -17,10 +17,17 @@ use crate::{
     server::AuthorizationServer,
 };
 
-/// An answer on its way to a client: an address that was proven to be the client's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An answer on its way to a client: an address that was proven to be the client's. It may carry a code, so `Debug` shows
+/// nothing of it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SendBack {
     location: String,
+}
+
+impl std::fmt::Debug for SendBack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SendBack(…)")
+    }
 }
 
 impl SendBack {
@@ -150,20 +157,28 @@ impl AuthorizationServer {
             .store()
             .close_interaction(interaction.id, &interaction.browser, Closing::Deny, self.now())
             .await?;
+        let (reason, answer) = match closed {
+            CloseInteraction::Closed => ("denied", Ok(back.send_error(target, ErrorCode::AccessDenied))),
+            CloseInteraction::AlreadyClosed | CloseInteraction::Gone => {
+                ("the request is over", Err(PageReason::Gone))
+            }
+        };
         self.audit(
-            &AuditEvent::new(AuditAction::Consent, AuditOutcome::Refused, "denied")
+            &AuditEvent::new(AuditAction::Consent, AuditOutcome::Refused, reason)
                 .with_client(&interaction.client_id)
                 .with_address(address),
         );
-        match closed {
-            CloseInteraction::Closed => Ok(back.send_error(target, ErrorCode::AccessDenied)),
-            CloseInteraction::AlreadyClosed | CloseInteraction::Gone => Err(PageReason::Gone),
-        }
+        answer
     }
 
     /// Answers a request that said `prompt=none` although a person would have to act: `login_required` or
     /// `consent_required` (OpenID Connect Core §3.1.2.6). Nothing is stored, since nothing was decided.
-    pub fn cannot_be_silent(&self, pending: &Pending, code: ErrorCode) -> SendBack {
+    pub fn cannot_be_silent(&self, pending: &Pending, code: ErrorCode, address: Option<IpAddr>) -> SendBack {
+        self.audit(
+            &AuditEvent::new(AuditAction::Consent, AuditOutcome::Refused, code.description())
+                .with_client(&pending.interaction.client_id)
+                .with_address(address),
+        );
         let state = pending.interaction.request.state.as_deref();
         Answering {
             issuer: self.settings().issuer.as_str(),

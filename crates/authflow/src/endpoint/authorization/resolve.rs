@@ -243,8 +243,16 @@ fn read_prompt(value: Option<&str>) -> Result<Vec<Prompt>, Reason> {
     Ok(prompts)
 }
 
-/// Narrows what is asked for, resource by resource. Nothing asked for means the resource's first scope: a small default,
-/// never everything. `offline_access` belongs to no resource and rides along.
+/// What is meant at a resource by a request without scope: the first of its scopes that this client may have. Where it
+/// may have none of them, the first; narrowing then leaves nothing of it.
+fn default_scope(record: &ResourceRecord, on_offer: &Scope) -> Scope {
+    let mut tokens = record.scopes.iter().map(|scope| &scope.token);
+    let allowed = tokens.clone().find(|token| on_offer.contains(token.as_str()));
+    allowed.or_else(|| tokens.next()).cloned().into_iter().collect()
+}
+
+/// Narrows what is asked for, resource by resource. Nothing asked for means one scope: a small default, never everything.
+/// `offline_access` belongs to no resource and rides along.
 fn narrow(client: &Client, asked: &Scope, resources: Vec<Resolved>) -> Result<Vec<PendingResource>, Reason> {
     let offline = asked.narrow_to(&Scope::parse(OFFLINE_ACCESS).unwrap_or_default());
     let offline = if client.may_use(GrantType::RefreshToken) {
@@ -258,8 +266,9 @@ fn narrow(client: &Client, asked: &Scope, resources: Vec<Resolved>) -> Result<Ve
         .filter_map(|(resource, record)| {
             let (on_offer, default) = match &record {
                 Some(record) => {
-                    let first = record.scopes.first().map(|scope| scope.token.clone());
-                    (client.under_ceiling(&record.scope()), first.into_iter().collect())
+                    let on_offer = client.under_ceiling(&record.scope());
+                    let default = default_scope(record, &on_offer);
+                    (on_offer, default)
                 }
                 None => (client.under_ceiling(&asked), Scope::empty()),
             };
