@@ -1,0 +1,180 @@
+//! A store whose verbs fail on demand.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use mcp_authflow::{
+    memory::MemoryStore,
+    port::{
+        StoreError,
+        store::{
+            AccessTokenPeek, AddClient, AddResource, ClientStore, ClientWithResources, CloseInteraction,
+            Closing, CodePeek, GrantStore, GrantSummary, InteractionStore, IssueAccessToken, KeyFingerprint,
+            NewTokens, Purged, RedeemCode, RefreshTokenPeek, ResourceStore, RotateRefreshToken, Rotation,
+            StoreResult, TokenStore, UpkeepStore,
+        },
+    },
+    record::{
+        AccessTokenRecord, Client, GrantId, GrantedResource, Interaction, InteractionId, ResourceRecord,
+    },
+};
+use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash, secret::ExpiryBucket};
+
+/// What befalls a verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The store refuses; nothing happens.
+    Refuses,
+    /// The store does not answer; nothing happened.
+    Hangs,
+    /// The store does what it is asked, and its answer is lost.
+    LosesItsAnswer,
+    /// The store answers something that makes no sense.
+    IsBroken,
+}
+
+/// A memory store whose verbs fail on demand, each by its name.
+///
+/// ```
+/// use mcp_authflow::port::store::UpkeepStore as _;
+/// use mcp_authflow_testkit::failing_store::{FailingStore, Fault};
+/// use mcp_authflow_types::Timestamp;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let store = FailingStore::default();
+/// store.fail("probe", Fault::Refuses);
+/// assert!(store.probe(Timestamp::from_seconds(0)).await.is_err());
+/// store.heal();
+/// assert!(store.probe(Timestamp::from_seconds(0)).await.is_ok());
+/// # }
+/// ```
+#[derive(Default)]
+pub struct FailingStore {
+    inner: Arc<MemoryStore>,
+    faults: Mutex<HashMap<&'static str, Fault>>,
+}
+
+impl FailingStore {
+    /// The store behind it, which never fails.
+    pub fn inner(&self) -> &MemoryStore {
+        &self.inner
+    }
+
+    /// Lets a verb fail from now on.
+    ///
+    /// # Panics
+    /// When no verb has this name: such a fault would test nothing.
+    pub fn fail(&self, verb: &'static str, fault: Fault) {
+        assert!(
+            VERBS.iter().any(|verbs| verbs.contains(&verb)),
+            "{verb} is no verb"
+        );
+        self.faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(verb, fault);
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn fault(&self, verb: &str) -> Option<Fault> {
+        self.faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(verb)
+            .copied()
+    }
+}
+
+impl Fault {
+    fn error(self) -> StoreError {
+        match self {
+            Self::Refuses => StoreError::Unavailable("told to refuse".to_owned()),
+            Self::Hangs | Self::LosesItsAnswer => StoreError::TimedOut("told to hang".to_owned()),
+            Self::IsBroken => StoreError::Broken("told to be broken".to_owned()),
+        }
+    }
+}
+
+impl fmt::Debug for FailingStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FailingStore")
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Hands every verb of a port to the store behind, unless it is to fail.
+macro_rules! hand_on {
+    ($($port:ident $names:ident { $($verb:ident($($arg:ident: $type:ty),*) -> $answer:ty;)+ })+) => {
+        $(
+            const $names: &[&str] = &[$(stringify!($verb)),+];
+
+            #[async_trait::async_trait]
+            impl $port for FailingStore {
+                $(async fn $verb(&self, $($arg: $type),*) -> StoreResult<$answer> {
+                    match self.fault(stringify!($verb)) {
+                        None => self.inner.$verb($($arg),*).await,
+                        Some(fault) => {
+                            if fault == Fault::LosesItsAnswer {
+                                let _ = self.inner.$verb($($arg),*).await?;
+                            }
+                            Err(fault.error())
+                        }
+                    }
+                })+
+            }
+        )+
+
+        const VERBS: &[&[&str]] = &[$($names),+];
+    };
+}
+
+hand_on! {
+    ClientStore CLIENT_VERBS {
+        add_client(client: &Client) -> AddClient;
+        load_client(id: &ClientId) -> Option<Arc<Client>>;
+        load_client_with_resources(id: &ClientId, wanted: &[Resource]) -> ClientWithResources;
+        list_clients(after: Option<&ClientId>, limit: u32) -> Vec<Client>;
+        remove_client(id: &ClientId, now: Timestamp) -> bool;
+        revoke_client(id: &ClientId) -> Option<u32>;
+        replace_client_secret(id: &ClientId, secret: &TokenHash, old_until: Option<Timestamp>) -> bool;
+    }
+    ResourceStore RESOURCE_VERBS {
+        add_resource(resource: &ResourceRecord, introspector: &Client) -> AddResource;
+        list_resources() -> Vec<ResourceRecord>;
+        remove_resource(resource: &Resource) -> bool;
+    }
+    InteractionStore INTERACTION_VERBS {
+        begin_interaction(interaction: &Interaction) -> ();
+        load_interaction(id: InteractionId, browser: &TokenHash, now: Timestamp) -> Option<Interaction>;
+        close_interaction(id: InteractionId, browser: &TokenHash, closing: Closing<'_>, now: Timestamp) -> CloseInteraction;
+    }
+    GrantStore GRANT_VERBS {
+        peek_code(code: &TokenHash, client: &ClientId) -> CodePeek;
+        redeem_code(code: &TokenHash, tokens: &NewTokens, now: Timestamp) -> RedeemCode;
+        revoke_grant(grant: GrantId, now: Timestamp) -> bool;
+        revoke_subject(subject: &str) -> u32;
+        is_covered(subject: &str, client: &ClientId, resources: &[GrantedResource], offline_access: bool, since: Timestamp, now: Timestamp) -> bool;
+        list_grants(subject: &str, limit: u32, now: Timestamp) -> Vec<GrantSummary>;
+    }
+    TokenStore TOKEN_VERBS {
+        issue_access_token(token: &AccessTokenRecord, now: Timestamp) -> IssueAccessToken;
+        peek_access_token(token: &TokenHash, bucket: ExpiryBucket, client: &ClientId, resource_may_be_unregistered: bool) -> AccessTokenPeek;
+        revoke_access_token(token: &TokenHash, bucket: ExpiryBucket) -> bool;
+        peek_refresh_token(token: &TokenHash, bucket: ExpiryBucket, client: &ClientId) -> RefreshTokenPeek;
+        rotate_refresh_token(rotation: &Rotation, now: Timestamp) -> RotateRefreshToken;
+    }
+    UpkeepStore UPKEEP_VERBS {
+        probe(now: Timestamp) -> Timestamp;
+        purge_expired(now: Timestamp, limit: u32) -> Purged;
+        pin_server_key(fingerprint: &[u8; 32]) -> KeyFingerprint;
+    }
+}
