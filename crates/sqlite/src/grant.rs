@@ -1,0 +1,269 @@
+//! Grants and their authorization codes.
+
+use mcp_authflow::{
+    port::store::{
+        CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, Standing, StoreResult,
+    },
+    record::{CodeBinding, Grant, GrantId, GrantedResource},
+};
+use mcp_authflow_types::{ClientId, CodeChallenge, Timestamp, TokenHash};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+
+use crate::{
+    SqliteStore, client,
+    sql::{Json, Text, in_one_snapshot, moment, moment_if_any, statements},
+    token,
+};
+
+/// A grant `g` with its client `c` and its subject `s`.
+macro_rules! grant_with_its_own {
+    () => {
+        "grants g JOIN clients c ON c.number = g.client LEFT JOIN subjects s ON s.subject = g.subject"
+    };
+}
+pub(crate) use grant_with_its_own;
+
+/// Whether that grant still stands, expiry aside.
+macro_rules! stands {
+    () => {
+        "(g.revoked_at IS NULL AND NOT c.is_removed AND c.generation = g.client_generation
+            AND coalesce(s.generation, 0) = g.subject_generation AND s.disabled_at IS NULL)"
+    };
+}
+pub(crate) use stands;
+
+/// The columns of a grant, as [`grant`] reads them.
+macro_rules! grant_columns {
+    () => {
+        "g.id AS grant_id, c.id AS client_id, g.client_generation, g.subject, g.subject_generation, g.username,
+            g.resources, g.offline_access, g.created_at, g.expires_at AS grant_expires_at, g.code_hash,
+            g.code_expires_at, g.redirect_uri, g.code_challenge, g.redeemed_at, g.revoked_at"
+    };
+}
+pub(crate) use grant_columns;
+
+statements! {
+    /// Nothing is stored when client or subject are no longer what they were.
+    ADD = "INSERT INTO grants (id, client, client_generation, subject, subject_generation, username, resources,
+            offline_access, created_at, expires_at, code_hash, code_expires_at, redirect_uri, code_challenge,
+            redeemed_at, revoked_at, purge_at)
+        SELECT :id, c.number, c.generation, :subject, coalesce(s.generation, 0), :username, :resources,
+            :offline_access, :created_at, :expires_at, :code_hash, :code_expires_at, :redirect_uri, :code_challenge,
+            :redeemed_at, :revoked_at,
+            iif(:redeemed_at IS NULL, min(:code_expires_at, :expires_at), :expires_at)
+        FROM clients c LEFT JOIN subjects s ON s.subject = :subject
+        WHERE c.id = :client_id AND NOT c.is_removed AND c.generation = :client_generation
+            AND (c.expires_at IS NULL OR c.expires_at > :now)
+            AND s.disabled_at IS NULL
+            AND (:known_generation IS NULL OR coalesce(s.generation, 0) = :known_generation)";
+    PEEK_CODE = concat!(
+        "SELECT ", grant_columns!(), ", ", stands!(), " AS stands FROM ", grant_with_its_own!(),
+        " WHERE g.code_hash = :code");
+    REDEEM = concat!(
+        "UPDATE grants SET redeemed_at = :now, purge_at = expires_at
+        WHERE redeemed_at IS NULL AND id = (SELECT g.id FROM ", grant_with_its_own!(),
+        " WHERE g.code_hash = :code AND g.code_expires_at > :now AND g.expires_at > :now AND ", stands!(), ")");
+    IS_REDEEMED = concat!(
+        "SELECT EXISTS (SELECT 1 FROM ", grant_with_its_own!(),
+        " WHERE g.code_hash = :code AND g.redeemed_at IS NOT NULL AND g.expires_at > :now AND ", stands!(), ")");
+    REVOKE = "UPDATE grants SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL";
+    REVOKE_SUBJECT = "INSERT INTO subjects (subject, generation) VALUES (:subject, 1)
+        ON CONFLICT (subject) DO UPDATE SET generation = generation + 1
+        RETURNING generation";
+    CANDIDATES = concat!(
+        "SELECT ", grant_columns!(), " FROM ", grant_with_its_own!(),
+        " WHERE g.subject = :subject AND g.created_at >= :since AND c.id = :client_id
+            AND g.redeemed_at IS NOT NULL AND g.expires_at > :now AND ", stands!(),
+        " ORDER BY g.created_at DESC");
+    LIST = concat!(
+        "SELECT ", grant_columns!(), ", ", stands!(), " AS stands FROM ", grant_with_its_own!(),
+        " WHERE g.subject = :subject AND g.expires_at > :now ORDER BY g.created_at DESC LIMIT :limit");
+}
+
+fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
+    let Text(client_id) = row.get("client_id")?;
+    let Json(resources) = row.get("resources")?;
+    Ok(Grant {
+        id: GrantId::from_bytes(row.get("grant_id")?),
+        client_id,
+        client_generation: row.get("client_generation")?,
+        subject: row.get("subject")?,
+        subject_generation: row.get("subject_generation")?,
+        username: row.get("username")?,
+        resources,
+        offline_access: row.get("offline_access")?,
+        created_at: moment(row, "created_at")?,
+        expires_at: moment(row, "grant_expires_at")?,
+        code: CodeBinding {
+            hash: TokenHash::from_bytes(row.get("code_hash")?),
+            expires_at: moment(row, "code_expires_at")?,
+            redirect_uri: row.get("redirect_uri")?,
+            code_challenge: CodeChallenge::from_bytes(row.get("code_challenge")?),
+            redeemed_at: moment_if_any(row, "redeemed_at")?,
+        },
+        revoked_at: moment_if_any(row, "revoked_at")?,
+    })
+}
+
+/// Reads a grant whose row tells in `stands` whether it does.
+pub(crate) fn grant_with_standing(row: &Row<'_>) -> rusqlite::Result<GrantWithStanding> {
+    Ok(GrantWithStanding {
+        grant: grant(row)?,
+        standing: if row.get("stands")? {
+            Standing::Live
+        } else {
+            Standing::Ended
+        },
+    })
+}
+
+/// Stores an approved grant; answers false when client or subject are no longer what they were.
+pub(crate) fn add(
+    connection: &Connection,
+    grant: &Grant,
+    known_generation: Option<u32>,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let added = connection.prepare_cached(ADD)?.execute(named_params! {
+        ":id": grant.id.as_bytes(),
+        ":client_id": grant.client_id.as_str(),
+        ":client_generation": grant.client_generation,
+        ":subject": grant.subject,
+        ":known_generation": known_generation,
+        ":username": grant.username,
+        ":resources": Json(&grant.resources),
+        ":offline_access": grant.offline_access,
+        ":created_at": grant.created_at.seconds(),
+        ":expires_at": grant.expires_at.seconds(),
+        ":code_hash": grant.code.hash.as_bytes(),
+        ":code_expires_at": grant.code.expires_at.seconds(),
+        ":redirect_uri": grant.code.redirect_uri,
+        ":code_challenge": grant.code.code_challenge.as_bytes(),
+        ":redeemed_at": grant.code.redeemed_at.map(Timestamp::seconds),
+        ":revoked_at": grant.revoked_at.map(Timestamp::seconds),
+        ":now": now.seconds(),
+    })?;
+    Ok(added == 1)
+}
+
+fn redeem(
+    connection: &Connection,
+    code: &TokenHash,
+    tokens: &NewTokens,
+    now: Timestamp,
+) -> rusqlite::Result<RedeemCode> {
+    let key = named_params! {":code": code.as_bytes(), ":now": now.seconds()};
+    if connection.prepare_cached(REDEEM)?.execute(key)? == 0 {
+        let is_redeemed = connection
+            .prepare_cached(IS_REDEEMED)?
+            .query_row(key, |row| row.get(0))?;
+        return Ok(if is_redeemed {
+            RedeemCode::Replayed
+        } else {
+            RedeemCode::Gone
+        });
+    }
+    token::add(
+        connection,
+        &tokens.access_token,
+        tokens.refresh_token.as_ref(),
+        now,
+    )?;
+    Ok(RedeemCode::Redeemed)
+}
+
+#[async_trait::async_trait]
+impl GrantStore for SqliteStore {
+    async fn peek_code(&self, code: &TokenHash, client: &ClientId) -> StoreResult<CodePeek> {
+        let (code, client) = (*code, client.clone());
+        self.read(move |connection| {
+            in_one_snapshot(connection, |connection| {
+                let grant = connection
+                    .prepare_cached(PEEK_CODE)?
+                    .query_row(named_params! {":code": code.as_bytes()}, grant_with_standing)
+                    .optional()?;
+                Ok(CodePeek {
+                    client: client::load(connection, &client)?,
+                    grant,
+                })
+            })
+        })
+        .await
+    }
+
+    async fn redeem_code(
+        &self,
+        code: &TokenHash,
+        tokens: &NewTokens,
+        now: Timestamp,
+    ) -> StoreResult<RedeemCode> {
+        let (code, tokens) = (*code, tokens.clone());
+        self.write(move |connection| redeem(connection, &code, &tokens, now))
+            .await
+    }
+
+    async fn revoke_grant(&self, grant: GrantId, now: Timestamp) -> StoreResult<bool> {
+        self.write(move |connection| {
+            let revoked = connection.prepare_cached(REVOKE)?.execute(named_params! {
+                ":id": grant.as_bytes(),
+                ":now": now.seconds(),
+            })?;
+            Ok(revoked == 1)
+        })
+        .await
+    }
+
+    async fn revoke_subject(&self, subject: &str) -> StoreResult<u32> {
+        let subject = subject.to_owned();
+        self.write(move |connection| {
+            connection
+                .prepare_cached(REVOKE_SUBJECT)?
+                .query_row(named_params! {":subject": subject}, |row| row.get(0))
+        })
+        .await
+    }
+
+    async fn is_covered(
+        &self,
+        subject: &str,
+        client: &ClientId,
+        resources: &[GrantedResource],
+        offline_access: bool,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> StoreResult<bool> {
+        let (subject, client, resources) = (subject.to_owned(), client.clone(), resources.to_vec());
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(CANDIDATES)?;
+            let mut rows = statement.query(named_params! {
+                ":subject": subject,
+                ":client_id": client.as_str(),
+                ":since": since.seconds(),
+                ":now": now.seconds(),
+            })?;
+            while let Some(row) = rows.next()? {
+                if grant(row)?.covers(&resources, offline_access) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+        .await
+    }
+
+    async fn list_grants(&self, subject: &str, limit: u32, now: Timestamp) -> StoreResult<Vec<GrantSummary>> {
+        let subject = subject.to_owned();
+        self.read(move |connection| {
+            let key = named_params! {":subject": subject, ":now": now.seconds(), ":limit": limit};
+            let summary = |row: &Row<'_>| {
+                let GrantWithStanding { grant, standing } = grant_with_standing(row)?;
+                Ok(GrantSummary { grant, standing })
+            };
+            connection
+                .prepare_cached(LIST)?
+                .query_map(key, summary)?
+                .collect()
+        })
+        .await
+    }
+}
