@@ -1,2 +1,32 @@
-//! placeholder
-fn main() {}
+//! `authflow`: an OAuth 2.1 authorization server for MCP that runs with one command.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | `cli/` | one verb a file |
+//! | `config/` | file, environment and flags, checked together |
+//! | `wire` | where ports meet adapters |
+//! | `login/` | local accounts: sign-in, consent, first account |
+//! | `pages/` | what people see |
+//! | `http/` | listener, proxies, request ids, health |
+//! | `system`, `audit_trail`, `log` | clock, randomness, audit and log of the operating system |
+
+mod audit_trail;
+mod bootstrap;
+mod cli;
+mod config;
+mod environment;
+mod http;
+mod log;
+mod login;
+mod pages;
+mod system;
+mod wire;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run()
+}

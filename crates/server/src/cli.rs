@@ -1,0 +1,152 @@
+//! The command line: one verb a file.
+//!
+//! Verbs other than `serve` open the database directly, also beside a running server. Exit codes: 0 done, 1 refused,
+//! 2 usage or configuration.
+
+pub(crate) mod client;
+mod config;
+mod migrate;
+mod output;
+pub(crate) mod resource;
+mod serve;
+mod token;
+mod user;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use self::output::Output;
+use crate::{
+    config::{Config, ConfigError},
+    wire::{Opened, Purpose},
+};
+
+/// An OAuth 2.1 authorization server for MCP.
+#[derive(Debug, Parser)]
+#[command(name = "authflow", version, about, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "Examples:
+  authflow serve                                     start with everything at its default
+  authflow resource add http://127.0.0.1:8001/mcp --name 'Hello MCP' --scope 'hello:read=Say hello to you'
+  authflow user add alice
+  authflow config print                              every setting, and where it comes from
+
+Settings are read from flags, then from variables (AUTHFLOW_ISSUER, AUTHFLOW_LIFETIMES__CODE, DATABASE_URL),
+then from ./authflow.toml or --config.";
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration file [default: ./authflow.toml, when it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where state is kept: sqlite:PATH, postgres://…, or memory:
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// The folder of the embedded database and the server key
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the server
+    Serve(serve::Serve),
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Check or print the configuration
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
+    /// Accounts of people
+    #[command(subcommand)]
+    User(user::UserVerb),
+    /// Clients: the applications that ask for tokens
+    #[command(subcommand)]
+    Client(client::ClientVerb),
+    /// Resources: the MCP servers that tokens are for
+    #[command(subcommand)]
+    Resource(resource::ResourceVerb),
+    /// Look into tokens and revoke them
+    #[command(subcommand)]
+    Token(token::TokenVerb),
+}
+
+/// What a verb was refused, for exit code 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) String);
+
+/// Reads the command line, runs the verb, and says how it went.
+pub(crate) fn run() -> ExitCode {
+    let Cli { common, verb } = Cli::parse();
+    let output = Output { json: common.json };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("authflow: the runtime cannot be started: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(run_verb(&common, verb, &output)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("authflow: {error:#}");
+            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+async fn run_verb(common: &Common, verb: Verb, output: &Output) -> anyhow::Result<()> {
+    let mut flags = Vec::new();
+    for (key, value) in [
+        ("database_url", &common.database_url),
+        ("data_dir", &common.data_dir),
+    ] {
+        if let Some(value) = value {
+            flags.push((key, value.clone()));
+        }
+    }
+    if let Verb::Serve(serve) = &verb {
+        flags.extend(serve.settings());
+    }
+    let config = Config::load(common.config.as_deref(), flags)?;
+    match verb {
+        Verb::Serve(serve) => serve.run(config).await,
+        Verb::Migrate => migrate::run(&config, output).await,
+        Verb::Config(verb) => verb.run(&config, output),
+        Verb::User(verb) => with_store(&config, async |opened| verb.run(opened, output).await).await,
+        Verb::Client(verb) => with_store(&config, async |opened| verb.run(opened, output).await).await,
+        Verb::Resource(verb) => {
+            with_store(&config, async |opened| verb.run(opened, &config, output).await).await
+        }
+        Verb::Token(verb) => with_store(&config, async |opened| verb.run(opened, output).await).await,
+    }
+}
+
+/// Opens the store for one command, and leaves it whole.
+async fn with_store(
+    config: &Config,
+    work: impl AsyncFnOnce(&Opened) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    if config.database == crate::config::Database::Memory {
+        return Err(Refused(
+            "memory: lives in the server's process; give it users, clients and resources with serve --bootstrap FILE"
+                .to_owned(),
+        )
+        .into());
+    }
+    let opened = Opened::open(config, Purpose::Command).await?;
+    let result = work(&opened).await;
+    opened.close().await;
+    result
+}

@@ -1,0 +1,195 @@
+//! `authflow serve`.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{Router, middleware};
+use clap::Args;
+use http::{HeaderValue, header};
+use mcp_authflow::{
+    AuthorizationServer,
+    port::{Clock as _, Entropy},
+};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+
+use crate::{
+    bootstrap,
+    config::{Config, Database},
+    http::{
+        health::{self, Draining},
+        listen, proxies,
+        request_id::{self, RequestIds},
+    },
+    log,
+    login::{self, People},
+    pages::{OneLine, Pages, Site},
+    system::{SystemClock, SystemEntropy},
+    wire::{Opened, Purpose},
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  authflow serve
+  authflow serve --listen 127.0.0.1:9000
+  authflow serve --issuer https://auth.example --database-url postgres://authflow@db/authflow
+
+The first start prints a link by which you make the first account.")]
+pub(super) struct Serve {
+    /// The address to listen on [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// The public address of this server, as clients write it [default: http:// and the address it listens on]
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// Users, clients and resources to add at the start, where they are missing
+    #[arg(long, value_name = "FILE")]
+    bootstrap: Option<PathBuf>,
+    /// How the log is written: text or json
+    #[arg(long, value_name = "FORMAT")]
+    log: Option<String>,
+}
+
+/// How often expired rows are removed, give or take a quarter.
+const CLEAN_EVERY: Duration = Duration::from_secs(60);
+/// How many rows of a kind one clean-up step removes, and how many steps follow each other.
+const CLEAN_ROWS: u32 = 1_000;
+const CLEAN_STEPS: u32 = 200;
+
+impl Serve {
+    /// The settings that flags override.
+    pub(super) fn settings(&self) -> Vec<(&'static str, String)> {
+        [
+            ("listen", &self.listen),
+            ("issuer", &self.issuer),
+            ("log.format", &self.log),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value.clone()?)))
+        .collect()
+    }
+
+    pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
+        let _log = log::start(&config.log)?;
+        let listener = listen::bind(config.listen)?;
+        let opened = Opened::open(&config, Purpose::Serve).await?;
+        if let Some(file) = &self.bootstrap {
+            bootstrap::apply(file, &*opened.store, &*opened.accounts).await?;
+        }
+        let server = opened.server(&config);
+        let people = People::new(
+            server.clone(),
+            opened.accounts.clone(),
+            pages(&config)?,
+            opened.key.clone(),
+            config.sessions,
+        );
+        let draining = Draining::default();
+        let app = app(&config, server.clone(), people, draining.clone());
+
+        let cleaner = tokio::spawn(keep_clean(server));
+        let running = listen::serve(listener, &config, app, draining);
+        say_hello(&config, &opened).await?;
+        running.await?;
+        cleaner.abort();
+        opened.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Checks what else a start reads: templates, certificate and key.
+pub(super) fn check_files(config: &Config) -> anyhow::Result<()> {
+    pages(config)?;
+    listen::check_tls(config)
+}
+
+fn pages(config: &Config) -> anyhow::Result<Pages> {
+    let origin = config.issuer.origin();
+    let site = Site {
+        name: OneLine::name("authflow"),
+        host: OneLine::long(origin.split_once("://").map_or(origin, |(_, host)| host)),
+        base_path: config.issuer.path().to_owned(),
+    };
+    Ok(Pages::new(&site, config.templates_dir.as_deref())?)
+}
+
+/// All routes, with what stands around them.
+fn app(config: &Config, server: AuthorizationServer, people: People, draining: Draining) -> Router {
+    let process = u32::from_be_bytes((&SystemEntropy as &dyn Entropy).draw());
+    let ids = Arc::new(RequestIds::new(process));
+    let mut app = mcp_authflow_axum::router(server.clone(), people.clone())
+        .merge(health::router(server, draining))
+        .merge(login::router(people))
+        .layer(middleware::from_fn_with_state(
+            config.trusted_proxies.clone(),
+            proxies::note_client_address,
+        ))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(ids, request_id::name_request));
+    if config.issuer.is_https() {
+        app = app.layer(SetResponseHeaderLayer::if_not_present(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000"),
+        ));
+    }
+    app
+}
+
+/// A defect of ours ends one request, with the bland answer; what it was stands in the log.
+fn panicked(defect: Box<dyn std::any::Any + Send>) -> http::Response<axum::body::Body> {
+    let what = defect
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| defect.downcast_ref::<String>().cloned());
+    tracing::error!(what, "a handler panicked");
+    let error = mcp_authflow_types::ErrorResponse::new(mcp_authflow_types::ErrorCode::ServerError);
+    let mut response = http::Response::new(axum::body::Body::from(error.body()));
+    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Tells the person at the terminal where the server is, and how to begin.
+async fn say_hello(config: &Config, opened: &Opened) -> anyhow::Result<()> {
+    let state = match &config.database {
+        Database::Memory => "in memory, and gone with this process".to_owned(),
+        Database::Sqlite(path) => format!("in {}", path.display()),
+        Database::Postgres { .. } => "in PostgreSQL".to_owned(),
+    };
+    println!("authflow listening on {}", config.issuer);
+    println!("  state    {state}");
+    if config.listen.to_string() != config.issuer.origin().trim_start_matches("http://") {
+        println!("  socket   {}", config.listen);
+    }
+    if !opened.accounts.has_users().await? {
+        println!("  There is no account yet. Make the first one, an administrator, here (good once):");
+        println!("  {}", login::setup_link(&config.issuer, &opened.key));
+    }
+    Ok(())
+}
+
+/// Removes what has expired, a little at a time, for as long as the server runs.
+async fn keep_clean(server: AuthorizationServer) {
+    loop {
+        let jitter: [u8; 1] = (&SystemEntropy as &dyn Entropy).draw();
+        let quarter = CLEAN_EVERY / 4;
+        tokio::time::sleep(CLEAN_EVERY - quarter + quarter * 2 * u32::from(jitter[0]) / 255).await;
+        for _ in 0..CLEAN_STEPS {
+            match server
+                .ports()
+                .store
+                .purge_expired(SystemClock.now(), CLEAN_ROWS)
+                .await
+            {
+                Ok(purged) if purged == mcp_authflow::port::store::Purged::default() => break,
+                Ok(purged) => tracing::debug!(?purged, "expired rows removed"),
+                Err(error) => {
+                    tracing::warn!(%error, "expired rows could not be removed; trying again later");
+                    break;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}

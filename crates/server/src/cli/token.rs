@@ -1,0 +1,192 @@
+//! `authflow token revoke|introspect`: the operator's own look into the store, past client authentication.
+
+use std::io::BufRead as _;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use mcp_authflow::port::{
+    Audit as _, AuditEvent, AuditOutcome, Clock as _, audit::AuditAction, store::Standing,
+};
+use mcp_authflow_types::{ClientId, PresentedToken};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{Output, Refused, output::moment};
+use crate::{audit_trail::AuditTrail, system::SystemClock, wire::Opened};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenVerb {
+    /// Revoke a token: an access token alone, a refresh token with its whole grant
+    Revoke(Which),
+    /// Say what a token is and whether it is good
+    Introspect(Which),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example, without leaving the token in the shell's history:\n  authflow token introspect - < token.txt"
+)]
+pub(super) struct Which {
+    /// The token, or - to read it from standard input
+    token: String,
+}
+
+impl Which {
+    fn read(self) -> anyhow::Result<PresentedToken> {
+        let given = Zeroizing::new(self.token);
+        let mut line = Zeroizing::new(String::new());
+        let text = if *given == "-" {
+            std::io::stdin()
+                .lock()
+                .read_line(&mut line)
+                .context("cannot read the token")?;
+            line.trim()
+        } else {
+            given.trim()
+        };
+        match PresentedToken::parse(text) {
+            PresentedToken::Foreign => {
+                Err(Refused("this is no access or refresh token of this server".to_owned()).into())
+            }
+            token => Ok(token),
+        }
+    }
+}
+
+impl TokenVerb {
+    pub(super) async fn run(self, opened: &Opened, output: &Output) -> anyhow::Result<()> {
+        match self {
+            Self::Revoke(which) => revoke(opened, output, which.read()?).await,
+            Self::Introspect(which) => introspect(opened, output, which.read()?).await,
+        }
+    }
+}
+
+/// The verbs of the store read a client beside the token; here nobody asks as a client.
+fn nobody() -> anyhow::Result<ClientId> {
+    Ok(ClientId::parse("-")?)
+}
+
+async fn revoke(opened: &Opened, output: &Output, token: PresentedToken) -> anyhow::Result<()> {
+    let (was_there, hash) = match &token {
+        PresentedToken::Access(token) => (
+            opened
+                .store
+                .revoke_access_token(&token.hash(), token.bucket())
+                .await?,
+            token.hash(),
+        ),
+        PresentedToken::Refresh(token) => {
+            let peek = opened
+                .store
+                .peek_refresh_token(&token.hash(), token.bucket(), &nobody()?)
+                .await?;
+            let Some(found) = peek.token else {
+                return Err(Refused("the token is unknown, or expired long ago".to_owned()).into());
+            };
+            (
+                opened
+                    .store
+                    .revoke_grant(found.grant.grant.id, SystemClock.now())
+                    .await?,
+                token.hash(),
+            )
+        }
+        PresentedToken::Foreign => return Ok(()),
+    };
+    AuditTrail.record(
+        &AuditEvent::new(
+            AuditAction::Revoke,
+            AuditOutcome::Allowed,
+            "revoked by the operator",
+        )
+        .with_token(&hash),
+    );
+    let text = if was_there {
+        "revoked"
+    } else {
+        "it was dead already"
+    };
+    output.print(&json!({ "revoked": was_there }), text);
+    Ok(())
+}
+
+async fn introspect(opened: &Opened, output: &Output, token: PresentedToken) -> anyhow::Result<()> {
+    let now = SystemClock.now();
+    let inactive = json!({ "active": false });
+    let value = match token {
+        PresentedToken::Access(token) => {
+            let peek = opened
+                .store
+                .peek_access_token(&token.hash(), token.bucket(), &nobody()?, true)
+                .await?;
+            match peek
+                .token
+                .filter(|found| !found.record.expires_at.has_passed(now))
+            {
+                None => inactive,
+                Some(found) => json!({
+                    "active": true,
+                    "kind": "access_token",
+                    "client_id": found.record.client_id,
+                    "sub": found.record.subject,
+                    "username": found.username,
+                    "aud": found.record.resource,
+                    "scope": found.record.scope,
+                    "iat": found.record.issued_at,
+                    "exp": found.record.expires_at,
+                    "grant": found.record.grant.map(|grant| grant.to_string()),
+                }),
+            }
+        }
+        PresentedToken::Refresh(token) => {
+            let peek = opened
+                .store
+                .peek_refresh_token(&token.hash(), token.bucket(), &nobody()?)
+                .await?;
+            match peek.token {
+                None => inactive,
+                Some(found) => {
+                    let grant = &found.grant.grant;
+                    let is_live = found.token.spent.is_none()
+                        && found.grant.standing == Standing::Live
+                        && !found.token.expires_at.has_passed(now);
+                    json!({
+                        "active": is_live,
+                        "kind": "refresh_token",
+                        "client_id": grant.client_id,
+                        "sub": grant.subject,
+                        "username": grant.username,
+                        "resources": grant.resources,
+                        "iat": found.token.issued_at,
+                        "exp": found.token.expires_at,
+                        "spent": found.token.spent.as_ref().map(|spent| spent.at),
+                        "grant": grant.id.to_string(),
+                    })
+                }
+            }
+        }
+        PresentedToken::Foreign => inactive,
+    };
+    let text = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| match (name.as_str(), value.as_i64()) {
+            ("iat" | "exp" | "spent", Some(at)) => {
+                format!(
+                    "{name:<10} {}",
+                    moment(mcp_authflow_types::Timestamp::from_seconds(at))
+                )
+            }
+            _ => format!(
+                "{name:<10} {}",
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+            ),
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    output.print(&value, &text);
+    Ok(())
+}

@@ -1,0 +1,438 @@
+//! The configuration: one value for every key, and where it came from.
+//!
+//! Flags win over the environment, the environment over the file, the file over the defaults. A key that nobody knows is
+//! an error, wherever it stands: a misspelt safety switch must not be silently without effect.
+//!
+//! To add a key: a field in [`Config`], a line in [`Config::read`] that says default and range, a line in the reference.
+
+mod duration;
+mod layers;
+mod reader;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use mcp_authflow::{
+    Settings,
+    settings::{Lifetimes, RegistrationSettings},
+};
+use mcp_authflow_types::{Issuer, Resource};
+
+use self::reader::Reader;
+pub(crate) use self::{
+    layers::Layers,
+    reader::{ConfigError, Effective},
+};
+use crate::http::proxies::TrustedProxies;
+
+/// Everything that can be configured, checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The server's name and public address.
+    pub(crate) issuer: Issuer,
+    /// Where it listens.
+    pub(crate) listen: SocketAddr,
+    /// Where state is kept.
+    pub(crate) database: Database,
+    /// The file of the server key; for PostgreSQL it must be named.
+    pub(crate) server_key_file: Option<PathBuf>,
+    /// Certificate and key, when the server ends TLS itself.
+    pub(crate) tls: Option<TlsFiles>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub(crate) trusted_proxies: TrustedProxies,
+    /// What the protocol may choose.
+    pub(crate) settings: Settings,
+    /// How long people stay signed in.
+    pub(crate) sessions: Sessions,
+    /// How the log is written.
+    pub(crate) log: Log,
+    /// The operator's own page templates.
+    pub(crate) templates_dir: Option<PathBuf>,
+    /// How long running requests may take after a request to stop.
+    pub(crate) drain: Duration,
+    /// Every key with its value and origin.
+    pub(crate) effective: Vec<Effective>,
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Database {
+    /// In this process, and gone with it.
+    Memory,
+    /// In one file.
+    Sqlite(PathBuf),
+    /// In PostgreSQL.
+    Postgres {
+        /// The connection URL.
+        url: String,
+        /// The most connections this node holds.
+        pool_size: u32,
+        /// Whether statements are prepared under names.
+        prepared_statements: bool,
+    },
+}
+
+/// Certificate and key.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsFiles {
+    /// The certificate chain, PEM.
+    pub(crate) certificate: PathBuf,
+    /// The private key, PEM.
+    pub(crate) key: PathBuf,
+}
+
+/// How long people stay signed in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sessions {
+    /// Without use.
+    pub(crate) idle: Duration,
+    /// At most.
+    pub(crate) absolute: Duration,
+}
+
+/// How the log is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    /// As JSON lines instead of text.
+    pub(crate) json: bool,
+    /// What is written: a level, or directives such as `info,audit=debug`.
+    pub(crate) filter: String,
+}
+
+/// The file that is read when it is there and no other is named.
+const DEFAULT_FILE: &str = "authflow.toml";
+
+impl Config {
+    /// Reads file, environment and flags, and checks everything together.
+    pub(crate) fn load(file: Option<&Path>, flags: Vec<(&'static str, String)>) -> Result<Self, ConfigError> {
+        let mut layers = Layers::default();
+        match file {
+            Some(file) => layers.add_file(file)?,
+            None if Path::new(DEFAULT_FILE).is_file() => layers.add_file(Path::new(DEFAULT_FILE))?,
+            None => {}
+        }
+        layers.add_environment(crate::environment::variables())?;
+        for (key, value) in flags {
+            layers.add_flag(key, value);
+        }
+        Self::read(layers)
+    }
+
+    /// Checks every key. The order is that of the reference.
+    fn read(layers: Layers) -> Result<Self, ConfigError> {
+        const DAY: Duration = Duration::from_secs(86_400);
+        const MINUTE: Duration = Duration::from_secs(60);
+        let mut read = Reader::new(layers);
+
+        let listen: SocketAddr =
+            read.parsed("listen", "127.0.0.1:8000", "an address such as 127.0.0.1:8000")?;
+        let own_issuer = format!("http://{listen}");
+        let issuer: Issuer = read.with("issuer", &own_issuer, |text| {
+            Issuer::parse(text).map_err(|error| error.to_string())
+        })?;
+        let data_dir: PathBuf = read.text("data_dir", &default_data_dir())?.into();
+        let database = read.with_secret(
+            "database_url",
+            &format!("sqlite:{}", data_dir.join("state.sqlite").display()),
+            parse_database,
+        )?;
+        let pool_size = read.integer("database.pool_size", 8, 1..=1_000)?;
+        let prepared_statements = read.boolean("database.prepared_statements", true)?;
+        let database = match database {
+            Database::Postgres { url, .. } => Database::Postgres {
+                url,
+                pool_size,
+                prepared_statements,
+            },
+            other => other,
+        };
+        let server_key_file = read.optional("server_key_file")?.map(PathBuf::from);
+        let behind_tls_proxy = read.boolean("behind_tls_proxy", false)?;
+        let trusted_proxies: TrustedProxies = read.with("trusted_proxies", "", TrustedProxies::parse)?;
+        let certificate = read.optional("tls.certificate_file")?;
+        let key = read.optional("tls.key_file")?;
+        let templates_dir = read.optional("templates_dir")?.map(PathBuf::from);
+        let default_resource = read
+            .optional("default_resource")?
+            .map(|text| {
+                Resource::parse(&text)
+                    .map_err(|error| read.wrong("default_resource", &text, &error.to_string()))
+            })
+            .transpose()?;
+
+        let defaults = Settings::new(issuer.clone());
+        let lifetimes = defaults.lifetimes;
+        let mut settings = defaults;
+        settings.default_resource = default_resource;
+        settings.let_basic_and_post_swap =
+            read.boolean("let_basic_and_post_swap", settings.let_basic_and_post_swap)?;
+        settings.accept_unregistered_loopback_resources = read.boolean(
+            "accept_unregistered_loopback_resources",
+            settings.accept_unregistered_loopback_resources,
+        )?;
+        settings.lifetimes = read_lifetimes(&mut read, lifetimes)?;
+        settings.registration = read_registration(&mut read, settings.registration)?;
+
+        let sessions = Sessions {
+            idle: read.duration("sessions.idle", 30 * MINUTE, MINUTE..=DAY)?,
+            absolute: read.duration("sessions.absolute", DAY / 2, MINUTE..=30 * DAY)?,
+        };
+        let log = Log {
+            json: read.one_of("log.format", "text", &["text", "json"])? == "json",
+            filter: read.text("log.filter", "info")?,
+        };
+        let drain = read.duration(
+            "drain",
+            Duration::from_secs(20),
+            Duration::ZERO..=Duration::from_secs(300),
+        )?;
+
+        let tls = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles {
+                certificate: certificate.into(),
+                key: key.into(),
+            }),
+            (None, None) => None,
+            (Some(_), None) => return Err(ConfigError::incomplete("tls.key_file", "tls.certificate_file")),
+            (None, Some(_)) => return Err(ConfigError::incomplete("tls.certificate_file", "tls.key_file")),
+        };
+        let effective = read.finish()?;
+
+        // What only makes sense together.
+        if tls.is_none() && !listen.ip().is_loopback() {
+            if !behind_tls_proxy {
+                return Err(ConfigError::Unsafe(format!(
+                    "listen = \"{listen}\" speaks plain http beyond this computer: set tls.certificate_file and \
+                     tls.key_file, or behind_tls_proxy = true together with trusted_proxies"
+                )));
+            }
+            if trusted_proxies.is_empty() {
+                return Err(ConfigError::Unsafe(
+                    "behind_tls_proxy = true needs trusted_proxies: the addresses of the proxies in front, such as \
+                     \"10.0.0.0/8\""
+                        .to_owned(),
+                ));
+            }
+        }
+        if tls.is_some() && !issuer.is_https() {
+            return Err(ConfigError::Unsafe(format!(
+                "issuer = \"{issuer}\" is plain http although tls.certificate_file is set: write https://…"
+            )));
+        }
+        if matches!(database, Database::Postgres { .. }) && server_key_file.is_none() {
+            return Err(ConfigError::Unsafe(
+                "a PostgreSQL database needs server_key_file (AUTHFLOW_SERVER_KEY_FILE): a file of 64 hexadecimal \
+                 digits, the same on every node; make one with: openssl rand -hex 32"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self {
+            issuer,
+            listen,
+            database,
+            server_key_file,
+            tls,
+            trusted_proxies,
+            settings,
+            sessions,
+            log,
+            templates_dir,
+            drain,
+            effective,
+        })
+    }
+}
+
+fn read_lifetimes(read: &mut Reader, default: Lifetimes) -> Result<Lifetimes, ConfigError> {
+    const SECOND: Duration = Duration::from_secs(1);
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut lifetimes = default;
+    let mut set = |field: &mut Duration, key, range| -> Result<(), ConfigError> {
+        *field = read.duration(key, *field, range)?;
+        Ok(())
+    };
+    set(&mut lifetimes.code, "lifetimes.code", SECOND..=600 * SECOND)?;
+    set(
+        &mut lifetimes.access_token,
+        "lifetimes.access_token",
+        10 * SECOND..=DAY,
+    )?;
+    set(
+        &mut lifetimes.refresh_idle,
+        "lifetimes.refresh_idle",
+        60 * SECOND..=365 * DAY,
+    )?;
+    // A refresh token's partition is made 92 days ahead.
+    set(&mut lifetimes.grant, "lifetimes.grant", 60 * SECOND..=90 * DAY)?;
+    set(
+        &mut lifetimes.refresh_retry_window,
+        "lifetimes.refresh_retry_window",
+        Duration::ZERO..=300 * SECOND,
+    )?;
+    set(
+        &mut lifetimes.interaction,
+        "lifetimes.interaction",
+        30 * SECOND..=3_600 * SECOND,
+    )?;
+    set(
+        &mut lifetimes.consent,
+        "lifetimes.consent",
+        Duration::ZERO..=365 * DAY,
+    )?;
+    set(
+        &mut lifetimes.unused_client,
+        "lifetimes.unused_client",
+        60 * SECOND..=90 * DAY,
+    )?;
+    Ok(lifetimes)
+}
+
+fn read_registration(
+    read: &mut Reader,
+    default: RegistrationSettings,
+) -> Result<RegistrationSettings, ConfigError> {
+    let mut registration = default;
+    registration.enabled = read.boolean("registration.enabled", default.enabled)?;
+    registration.per_address_per_hour = read.integer(
+        "registration.per_address_per_hour",
+        default.per_address_per_hour,
+        1..=1_000_000,
+    )?;
+    Ok(registration)
+}
+
+fn parse_database(text: &str) -> Result<Database, String> {
+    if text == "memory:" {
+        return Ok(Database::Memory);
+    }
+    if let Some(path) = text.strip_prefix("sqlite:") {
+        return if path.is_empty() {
+            Err("name the file, as in sqlite:/var/lib/authflow/state.sqlite".to_owned())
+        } else {
+            Ok(Database::Sqlite(path.into()))
+        };
+    }
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        let url = text.to_owned();
+        return Ok(Database::Postgres {
+            url,
+            pool_size: 8,
+            prepared_statements: true,
+        });
+    }
+    Err("a database is memory:, sqlite:PATH or postgres://USER@HOST/NAME".to_owned())
+}
+
+/// `$XDG_DATA_HOME/authflow`, else `~/.local/share/authflow`, else a folder beside the program's own.
+fn default_data_dir() -> String {
+    let variable = |name| crate::environment::variable(name).filter(|value| !value.is_empty());
+    let base = variable("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".local/share")))
+        .unwrap_or_else(|| PathBuf::from("."));
+    base.join("authflow").display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    fn read(
+        file: &str,
+        environment: &[(&str, &str)],
+        flags: &[(&'static str, &str)],
+    ) -> Result<Config, String> {
+        let mut layers = Layers::default();
+        layers
+            .add_text(file, Path::new("authflow.toml"))
+            .map_err(|error| error.to_string())?;
+        layers
+            .add_environment(
+                environment
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+            )
+            .map_err(|error| error.to_string())?;
+        for (key, value) in flags {
+            layers.add_flag(key, (*value).to_owned());
+        }
+        Config::read(layers).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let file = "listen = \"127.0.0.1:1001\"\n[lifetimes]\ncode = \"30s\"\naccess_token = \"5m\"";
+        let environment = [
+            ("AUTHFLOW_LISTEN", "127.0.0.1:1002"),
+            ("AUTHFLOW_LIFETIMES__CODE", "40s"),
+        ];
+        let config = read(file, &environment, &[("listen", "127.0.0.1:1003")]).unwrap();
+        assert_eq!(config.listen.port(), 1003);
+        assert_eq!(config.issuer.as_str(), "http://127.0.0.1:1003");
+        assert_eq!(config.settings.lifetimes.code, Duration::from_secs(40));
+        assert_eq!(config.settings.lifetimes.access_token, Duration::from_secs(300));
+        assert_eq!(config.settings.lifetimes.grant, Duration::from_secs(90 * 86_400));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_key_value_and_remedy() {
+        for (file, environment, said) in [
+            ("lifetime = 1", &[][..], "unknown key `lifetime` in authflow.toml"),
+            (
+                "[lifetimes]\ncodes = \"1s\"",
+                &[],
+                "did you mean `lifetimes.code`?",
+            ),
+            (
+                "",
+                &[("AUTHFLOW_ISUER", "x")],
+                "unknown key `isuer` in the environment variable AUTHFLOW_ISUER",
+            ),
+            (
+                "issuer = \"https://a.example/\"",
+                &[],
+                "leave the issuer's trailing slash out",
+            ),
+            ("issuer = \"http://a.example\"", &[], "an issuer is https"),
+            ("issuer = 7", &[], "issuer"),
+            ("[lifetimes]\ncode = \"2 weeks\"", &[], "lifetimes.code"),
+            ("[lifetimes]\ncode = \"0s\"", &[], "between 1s and 10m"),
+            ("listen = \"0.0.0.0:80\"", &[], "behind_tls_proxy"),
+            (
+                "listen = \"0.0.0.0:80\"\nissuer = \"https://a.example\"\nbehind_tls_proxy = true",
+                &[],
+                "trusted_proxies",
+            ),
+            (
+                "database_url = \"mysql://x\"",
+                &[],
+                "memory:, sqlite:PATH or postgres://",
+            ),
+            ("", &[("DATABASE_URL", "postgres://u@h/d")], "server_key_file"),
+            ("[tls]\nkey_file = \"x\"", &[], "tls.certificate_file"),
+            ("[log]\nformat = \"xml\"", &[], "text, json"),
+            ("listen = ", &[], "authflow.toml"),
+        ] {
+            let error = read(file, environment, &[]).unwrap_err();
+            assert!(error.contains(said), "{file:?} {environment:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_masked_when_shown() {
+        let environment = [
+            ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+            ("AUTHFLOW_SERVER_KEY_FILE", "/k"),
+        ];
+        let config = read("", &environment, &[]).unwrap();
+        let shown = format!("{:?}", config.effective);
+        assert!(
+            !shown.contains("hunter2") && shown.contains("DATABASE_URL"),
+            "{shown}"
+        );
+    }
+}

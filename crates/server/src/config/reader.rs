@@ -1,0 +1,281 @@
+//! Reads keys one by one: each read says type, default and range, and keeps a record for `config print`.
+
+use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
+
+use super::{
+    duration,
+    layers::{Layers, Origin},
+};
+
+/// What is wrong with a configuration: the key, the value, the remedy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{path} is not TOML: {message}")]
+    Malformed {
+        /// Which file.
+        path: String,
+        /// What and where.
+        message: String,
+    },
+    /// A key that nobody knows.
+    #[error("unknown key `{key}` in {origin}{}", suggestion.as_ref().map(|known| format!(" (did you mean `{known}`?)")).unwrap_or_default())]
+    Unknown {
+        /// The key.
+        key: String,
+        /// Where it stands.
+        origin: Origin,
+        /// A known key of nearly that spelling.
+        suggestion: Option<String>,
+    },
+    /// A value that the key cannot have.
+    #[error("{key} = \"{value}\" ({origin}): {remedy}")]
+    Wrong {
+        /// The key.
+        key: String,
+        /// The value, or a mask.
+        value: String,
+        /// Where it stands.
+        origin: Origin,
+        /// What it should be.
+        remedy: String,
+    },
+    /// Values that are not safe together.
+    #[error("{0}")]
+    Unsafe(String),
+}
+
+impl ConfigError {
+    pub(super) fn incomplete(missing: &str, present: &str) -> Self {
+        Self::Unsafe(format!("{present} is set and {missing} is not: they go together"))
+    }
+}
+
+/// One key as it is in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Effective {
+    /// The dotted key.
+    pub(crate) key: &'static str,
+    /// Its value, secrets masked.
+    pub(crate) value: String,
+    /// Where it came from.
+    pub(crate) origin: Origin,
+}
+
+pub(super) struct Reader {
+    layers: Layers,
+    effective: Vec<Effective>,
+}
+
+impl Reader {
+    pub(super) fn new(layers: Layers) -> Self {
+        Self {
+            layers,
+            effective: Vec::new(),
+        }
+    }
+
+    /// Takes a key's text out of the layers and notes it.
+    fn take(
+        &mut self,
+        key: &'static str,
+        default: &str,
+        mask: fn(&str) -> String,
+    ) -> Result<(String, Origin), ConfigError> {
+        let (text, origin) = match self.layers.0.remove(key) {
+            None => (default.to_owned(), Origin::Default),
+            Some((toml::Value::String(text), origin)) => (text, origin),
+            Some((toml::Value::Integer(number), origin)) => (number.to_string(), origin),
+            Some((toml::Value::Boolean(flag), origin)) => (flag.to_string(), origin),
+            Some((toml::Value::Array(items), origin)) => {
+                let items: Vec<&str> = items.iter().filter_map(toml::Value::as_str).collect();
+                (items.join(","), origin)
+            }
+            Some((value, origin)) => {
+                return Err(ConfigError::Wrong {
+                    key: key.to_owned(),
+                    value: value.to_string(),
+                    origin,
+                    remedy: "write a text, a number, true or false".to_owned(),
+                });
+            }
+        };
+        self.effective.push(Effective {
+            key,
+            value: mask(&text),
+            origin: origin.clone(),
+        });
+        Ok((text, origin))
+    }
+
+    fn origin_of(&self, key: &str) -> Origin {
+        self.effective
+            .iter()
+            .find(|one| one.key == key)
+            .map_or(Origin::Default, |one| one.origin.clone())
+    }
+
+    pub(super) fn wrong(&self, key: &str, value: &str, remedy: &str) -> ConfigError {
+        ConfigError::Wrong {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            origin: self.origin_of(key),
+            remedy: remedy.to_owned(),
+        }
+    }
+
+    pub(super) fn text(&mut self, key: &'static str, default: &str) -> Result<String, ConfigError> {
+        Ok(self.take(key, default, str::to_owned)?.0)
+    }
+
+    /// A text that may be left out; empty counts as left out.
+    pub(super) fn optional(&mut self, key: &'static str) -> Result<Option<String>, ConfigError> {
+        Ok(Some(self.text(key, "")?).filter(|text| !text.is_empty()))
+    }
+
+    pub(super) fn with<T>(
+        &mut self,
+        key: &'static str,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        let (text, _) = self.take(key, default, str::to_owned)?;
+        parse(&text).map_err(|remedy| self.wrong(key, &text, &remedy))
+    }
+
+    /// A connection URL: its password is shown to nobody.
+    pub(super) fn with_secret<T>(
+        &mut self,
+        key: &'static str,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        let (text, _) = self.take(key, default, mask_password)?;
+        parse(&text).map_err(|remedy| self.wrong(key, &mask_password(&text), &remedy))
+    }
+
+    pub(super) fn parsed<T: FromStr>(
+        &mut self,
+        key: &'static str,
+        default: &str,
+        remedy: &str,
+    ) -> Result<T, ConfigError> {
+        self.with(key, default, |text| {
+            text.parse().map_err(|_| format!("write {remedy}"))
+        })
+    }
+
+    pub(super) fn boolean(&mut self, key: &'static str, default: bool) -> Result<bool, ConfigError> {
+        self.parsed(key, &default.to_string(), "true or false")
+    }
+
+    pub(super) fn integer(
+        &mut self,
+        key: &'static str,
+        default: u32,
+        range: RangeInclusive<u32>,
+    ) -> Result<u32, ConfigError> {
+        let remedy = format!("write a number between {} and {}", range.start(), range.end());
+        self.with(key, &default.to_string(), |text| {
+            text.parse()
+                .ok()
+                .filter(|number| range.contains(number))
+                .ok_or(remedy)
+        })
+    }
+
+    pub(super) fn duration(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Duration, ConfigError> {
+        let remedy = format!(
+            "write a time between {} and {}, such as 60s, 10m, 12h or 90d",
+            duration::print(*range.start()),
+            duration::print(*range.end())
+        );
+        self.with(key, &duration::print(default), |text| {
+            duration::parse(text)
+                .filter(|duration| range.contains(duration))
+                .ok_or(remedy)
+        })
+    }
+
+    pub(super) fn one_of(
+        &mut self,
+        key: &'static str,
+        default: &str,
+        choices: &[&'static str],
+    ) -> Result<&'static str, ConfigError> {
+        self.with(key, default, |text| {
+            choices
+                .iter()
+                .find(|choice| **choice == text)
+                .copied()
+                .ok_or_else(|| format!("write one of {}", choices.join(", ")))
+        })
+    }
+
+    /// Ends the reading: whatever is left over is a key that nobody knows.
+    pub(super) fn finish(self) -> Result<Vec<Effective>, ConfigError> {
+        if let Some((key, (_, origin))) = self.layers.0.into_iter().next() {
+            let known = self.effective.iter().map(|one| one.key);
+            let suggestion = known
+                .map(|known| (distance(&key, known), known))
+                .min()
+                .filter(|(distance, _)| *distance <= 2)
+                .map(|(_, known)| known.to_owned());
+            return Err(ConfigError::Unknown {
+                key,
+                origin,
+                suggestion,
+            });
+        }
+        Ok(self.effective)
+    }
+}
+
+impl fmt::Display for Effective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = \"{}\"", self.key, self.value)
+    }
+}
+
+/// `postgres://user:…@host/db` with the password taken out.
+fn mask_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let Some((userinfo, place)) = rest.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    match userinfo.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:***@{place}"),
+        None => url.to_owned(),
+    }
+}
+
+/// The number of single-character edits between two keys.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,272 @@
+//! The login and consent pages of an authorization request: what [`Interact`] asks for.
+
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, Method, request::Parts};
+use mcp_authflow::{Approval, PageReason, Pending};
+use mcp_authflow_axum::{Interact, Outcome, Visit};
+use mcp_authflow_types::{Form, Prompt, Scope, ScopeToken, scope::OFFLINE_ACCESS};
+
+use super::{People, SignIn, SignedIn, unavailable};
+use crate::{
+    http::request_id::RequestId,
+    pages::{
+        Account, Application, ConsentProblem, ConsentView, Destination, ErrorView, Identity, LoginProblem,
+        LoginView, OneLine, Problem, ResourceView, ScopeView,
+    },
+};
+
+#[async_trait::async_trait]
+impl Interact for People {
+    async fn interact(&self, pending: &Pending, visit: Visit) -> Outcome {
+        match self.handle(pending, &visit).await {
+            Ok(outcome) => outcome,
+            Err(reason) => Outcome::Show(self.refuse(&reason, &visit.parts).await),
+        }
+    }
+
+    async fn refuse(&self, reason: &PageReason, parts: &Parts) -> Response {
+        let problem = match reason {
+            PageReason::UnknownClient | PageReason::NoClientId => Problem::UnknownClient,
+            PageReason::RedirectUri(_) => Problem::UnknownRedirect,
+            PageReason::Gone => Problem::RequestEnded,
+            PageReason::Unavailable { timed_out: true } => Problem::TimedOut,
+            PageReason::Unavailable { timed_out: false } => Problem::Unavailable,
+            _ => Problem::BadRequest,
+        };
+        let mut view = ErrorView::new(problem);
+        if let PageReason::Refused { .. } | PageReason::Repeated(_) | PageReason::RedirectUri(_) = reason {
+            view.detail = Some(OneLine::long(&reason.to_string()));
+        }
+        view.request_id = parts
+            .extensions
+            .get::<RequestId>()
+            .map(|id| OneLine::name(&id.to_string()));
+        self.inner.pages.error(&view).into_response()
+    }
+}
+
+impl People {
+    async fn handle(&self, pending: &Pending, visit: &Visit) -> Result<Outcome, PageReason> {
+        let signed_in = self.signed_in(&visit.browser).await.map_err(unavailable)?;
+        if visit.parts.method != Method::POST {
+            return self.look(pending, visit, signed_in).await;
+        }
+        let form = Form::parse(&visit.body).map_err(|_| PageReason::Gone)?;
+        let csrf = form.value("csrf");
+        if !self.inner.csrf.is_right(&visit.browser, &visit.page, csrf) {
+            let page = match signed_in {
+                Some(who) if !self.must_sign_in(pending, Some(&who)) => {
+                    self.consent_page(pending, visit, &who, Some(ConsentProblem::FormExpired))
+                }
+                _ => self.login_page(pending, visit, None, Some(LoginProblem::FormExpired)),
+            };
+            return Ok(Outcome::Show(page));
+        }
+        match (form.value("step"), signed_in) {
+            (Some("login"), _) => Ok(Outcome::Show(self.take_login(pending, visit, &form).await)),
+            (Some("sign_out"), Some(who)) => {
+                self.sign_out(&visit.browser, who.user.id.as_str(), visit.address)
+                    .await
+                    .map_err(unavailable)?;
+                Ok(Outcome::Show(see_page(visit, None)))
+            }
+            (Some("consent"), Some(who)) if !self.must_sign_in(pending, Some(&who)) => {
+                Ok(self.take_decision(pending, visit, who, &form))
+            }
+            (_, signed_in) => self.look(pending, visit, signed_in).await,
+        }
+    }
+
+    /// What a visit by GET sees: the login form, the consent form, or nothing, where an earlier approval stands.
+    async fn look(
+        &self,
+        pending: &Pending,
+        visit: &Visit,
+        signed_in: Option<SignedIn>,
+    ) -> Result<Outcome, PageReason> {
+        let is_silent = pending.interaction().request.prompts(Prompt::None);
+        let who = match signed_in {
+            Some(who) if !self.must_sign_in(pending, Some(&who)) => who,
+            _ if is_silent => return Ok(Outcome::LoginRequired),
+            _ => return Ok(Outcome::Show(self.login_page(pending, visit, None, None))),
+        };
+        if self
+            .inner
+            .server
+            .is_approved_already(pending, who.user.id.as_str())
+            .await?
+        {
+            return Ok(Outcome::Approve(approval(who, None)));
+        }
+        if is_silent {
+            return Ok(Outcome::ConsentRequired);
+        }
+        Ok(Outcome::Show(self.consent_page(pending, visit, &who, None)))
+    }
+
+    /// Whether the password has to be given (again): nobody is signed in, or the client asks for it (OpenID Connect Core
+    /// §3.1.2.1: `prompt=login`, `max_age`).
+    fn must_sign_in(&self, pending: &Pending, who: Option<&SignedIn>) -> bool {
+        let Some(who) = who else { return true };
+        let (interaction, authenticated_at) = (pending.interaction(), who.session.authenticated_at);
+        let request = &interaction.request;
+        let asks_anew = request.prompts(Prompt::Login) || request.prompts(Prompt::SelectAccount);
+        let is_too_old = request
+            .max_age
+            .is_some_and(|age| self.now().since(authenticated_at).as_secs() > u64::from(age));
+        // Whole seconds: a sign-in in the very second of the request may be an earlier one, so it does not count.
+        (asks_anew && authenticated_at <= interaction.created_at) || is_too_old
+    }
+
+    async fn take_login(&self, pending: &Pending, visit: &Visit, form: &Form<'_>) -> Response {
+        let username = form.value("username").unwrap_or_default();
+        let password = form.value("password").unwrap_or_default();
+        let problem = match self
+            .sign_in(username, password, Some(&visit.browser), visit.address)
+            .await
+        {
+            SignIn::Done(cookie) => return see_page(visit, Some(cookie)),
+            SignIn::Wrong => LoginProblem::WrongCredentials,
+            SignIn::TooMany(wait) => LoginProblem::TooManyTries {
+                retry_after_seconds: wait.as_secs().max(1),
+            },
+            SignIn::Unavailable(error) => {
+                return self.refuse(&unavailable(error), &visit.parts).await;
+            }
+        };
+        self.login_page(pending, visit, Some(username), Some(problem))
+    }
+
+    fn take_decision(&self, pending: &Pending, visit: &Visit, who: SignedIn, form: &Form<'_>) -> Outcome {
+        match form.value("decision") {
+            Some("deny") => Outcome::Deny,
+            Some("allow") => {
+                let ticked: Scope = form
+                    .values("scope")
+                    .filter_map(|token| ScopeToken::parse(token).ok())
+                    .collect();
+                let asks_for_scope = pending
+                    .resources()
+                    .iter()
+                    .any(|one| !one.asked.scope.without(OFFLINE_ACCESS).is_empty());
+                if asks_for_scope && ticked.without(OFFLINE_ACCESS).is_empty() {
+                    let problem = Some(ConsentProblem::NothingChosen);
+                    return Outcome::Show(self.consent_page(pending, visit, &who, problem));
+                }
+                Outcome::Approve(approval(who, Some(ticked)))
+            }
+            _ => Outcome::Show(self.consent_page(pending, visit, &who, None)),
+        }
+    }
+
+    fn login_page(
+        &self,
+        pending: &Pending,
+        visit: &Visit,
+        username: Option<&str>,
+        problem: Option<LoginProblem>,
+    ) -> Response {
+        let hint = username.or(pending.interaction().request.login_hint.as_deref());
+        let view = LoginView {
+            action: visit.page.clone(),
+            csrf: self.inner.csrf.token(&visit.browser, &visit.page),
+            application: application(pending, self.now()),
+            destination: Destination::of(pending.target().as_str()),
+            username: hint.unwrap_or_default().to_owned(),
+            problem,
+        };
+        let mut page = self.inner.pages.login(&view);
+        // An earlier approval may let the redirect that follows a sign-in lead straight to the client.
+        page.form_targets.extend(view.destination.form_action_source());
+        page.into_response()
+    }
+
+    fn consent_page(
+        &self,
+        pending: &Pending,
+        visit: &Visit,
+        who: &SignedIn,
+        problem: Option<ConsentProblem>,
+    ) -> Response {
+        let resources = pending
+            .resources()
+            .iter()
+            .map(|one| ResourceView {
+                name: one.record.as_ref().map(|record| OneLine::name(&record.name)),
+                uri: OneLine::long(one.asked.resource.as_str()),
+                scopes: one
+                    .asked
+                    .scope
+                    .without(OFFLINE_ACCESS)
+                    .iter()
+                    .map(|token| ScopeView {
+                        token: token.to_string(),
+                        description: one
+                            .record
+                            .as_ref()
+                            .and_then(|record| record.describe(token.as_str()))
+                            .map(OneLine::long),
+                        checked: true,
+                    })
+                    .collect(),
+            })
+            .collect();
+        let view = ConsentView {
+            action: visit.page.clone(),
+            csrf: self.inner.csrf.token(&visit.browser, &visit.page),
+            application: application(pending, self.now()),
+            destination: Destination::of(pending.target().as_str()),
+            account: account(who),
+            resources,
+            offline_access: pending.offline_access().then_some(true),
+            problem,
+        };
+        self.inner.pages.consent(&view).into_response()
+    }
+}
+
+/// Who is signed in, for a page.
+pub(super) fn account(who: &SignedIn) -> Account {
+    Account {
+        username: OneLine::name(&who.user.username),
+        display_name: OneLine::optional_name(who.user.display_name.as_deref()),
+        is_admin: who.user.is_admin,
+    }
+}
+
+/// Who asks: what the operator says of it large, what it says of itself small.
+fn application(pending: &Pending, now: mcp_authflow_types::Timestamp) -> Application {
+    let client = pending.client();
+    let name = client.profile.name.as_deref();
+    let client_id = OneLine::long(client.id.as_str());
+    if client.is_verified() {
+        let name = name.map_or_else(|| client_id.clone(), OneLine::name);
+        Application {
+            identity: Identity::Operator { name },
+            claimed_name: None,
+            client_id,
+        }
+    } else {
+        let seconds_ago = Some(now.since(client.created_at).as_secs());
+        let claimed_name = OneLine::optional_name(name);
+        Application {
+            identity: Identity::SelfRegistered { seconds_ago },
+            claimed_name,
+            client_id,
+        }
+    }
+}
+
+fn approval(who: SignedIn, scope: Option<Scope>) -> Approval {
+    Approval {
+        subject: who.user.id.to_string(),
+        username: Some(who.user.username),
+        subject_generation: Some(who.session.subject_generation),
+        scope,
+    }
+}
+
+/// Sends the browser to the same page by GET, so that a reload sends no form twice.
+fn see_page(visit: &Visit, cookie: Option<HeaderValue>) -> Response {
+    super::account::see_other(&visit.page, cookie)
+}

@@ -1,0 +1,130 @@
+//! Passwords: Argon2id (RFC 9106) with 19 MiB and two passes, on a bounded number of threads, so that a flood of
+//! guesses neither takes all cores nor all memory.
+
+use std::sync::Arc;
+
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+};
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+/// The shortest password accepted for an account, in characters (NIST SP 800-63B asks for at least 8; 15 when it is
+/// the only factor is its newer advice; 12 is in between).
+pub(crate) const MIN_CHARS: usize = 12;
+/// The longest, in characters.
+pub(crate) const MAX_CHARS: usize = 256;
+/// How many hashes are computed at once.
+const AT_ONCE: usize = 2;
+
+/// Why a password cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UnusablePassword {
+    #[error("a password has at least 12 characters")]
+    TooShort,
+    #[error("a password has at most 256 characters")]
+    TooLong,
+}
+
+/// Checks the length of a new password.
+pub(crate) fn check_length(password: &str) -> Result<(), UnusablePassword> {
+    match password.chars().count() {
+        0..MIN_CHARS => Err(UnusablePassword::TooShort),
+        MIN_CHARS..=MAX_CHARS => Ok(()),
+        _ => Err(UnusablePassword::TooLong),
+    }
+}
+
+/// Hashes a new password into a PHC string.
+///
+/// # Errors
+/// When the system gives no randomness or memory.
+pub(crate) fn hash(password: &str) -> anyhow::Result<String> {
+    Argon2::default()
+        .hash_password(password.as_bytes())
+        .map(|hash| hash.to_string())
+        .map_err(|error| anyhow::anyhow!("the password cannot be hashed: {error}"))
+}
+
+/// Checks passwords, a few at a time.
+pub(crate) struct Passwords {
+    turns: Arc<Semaphore>,
+    /// The hash of a password that nobody has, so that a name that nobody has costs the same time.
+    nobodys: Arc<std::sync::OnceLock<String>>,
+}
+
+impl Passwords {
+    pub(crate) fn new() -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            nobodys: Arc::default(),
+        }
+    }
+
+    /// Whether the password is the one that was hashed.
+    pub(crate) async fn is_right(&self, password: &str, hash: &str) -> bool {
+        let (password, hash) = (Zeroizing::new(password.to_owned()), hash.to_owned());
+        self.in_turn(move || verify(&password, &hash))
+            .await
+            .unwrap_or(false)
+    }
+
+    /// Takes as long as checking a password does, and finds nothing right.
+    pub(crate) async fn check_nothing(&self, password: &str) {
+        let (password, nobodys) = (Zeroizing::new(password.to_owned()), self.nobodys.clone());
+        self.in_turn(move || {
+            let hash = nobodys.get_or_init(|| hash("nobody has this password").unwrap_or_default());
+            verify(&password, hash)
+        })
+        .await;
+    }
+
+    /// Hashes a new password.
+    pub(crate) async fn hash(&self, password: &str) -> anyhow::Result<String> {
+        let password = Zeroizing::new(password.to_owned());
+        self.in_turn(move || hash(&password))
+            .await
+            .unwrap_or_else(|| Err(anyhow::anyhow!("the password cannot be hashed")))
+    }
+
+    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let _turn = self.turns.acquire().await.ok()?;
+        tokio::task::spawn_blocking(work).await.ok()
+    }
+}
+
+fn verify(password: &str, hash: &str) -> bool {
+    password.chars().count() <= MAX_CHARS
+        && PasswordHash::new(hash).is_ok_and(|hash| {
+            Argon2::default()
+                .verify_password(password.as_bytes(), &hash)
+                .is_ok()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_password_that_was_hashed_is_right() -> anyhow::Result<()> {
+        let passwords = Passwords::new();
+        let hash = passwords.hash("correct horse battery").await?;
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(passwords.is_right("correct horse battery", &hash).await);
+        assert!(!passwords.is_right("correct horse batterx", &hash).await);
+        assert!(!passwords.is_right("correct horse battery", "").await);
+        assert!(!passwords.is_right(&"x".repeat(1 << 20), &hash).await);
+        passwords.check_nothing("nobody has this password").await;
+        Ok(())
+    }
+
+    #[test]
+    fn length_is_counted_in_characters() {
+        assert_eq!(check_length("elf zeichen"), Err(UnusablePassword::TooShort));
+        assert_eq!(check_length("zwölf Zeichen"), Ok(()));
+        assert_eq!(check_length(&"ä".repeat(256)), Ok(()));
+        assert_eq!(check_length(&"ä".repeat(257)), Err(UnusablePassword::TooLong));
+    }
+}

@@ -1,0 +1,217 @@
+//! Where ports meet adapters.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, bail};
+use mcp_authflow::{
+    AuthorizationServer, Ports,
+    memory::{MemoryRateLimit, MemoryStore},
+    port::{AccountStore, Clock, Entropy, Store, store::KeyFingerprint},
+};
+use mcp_authflow_jose::ServerKey;
+use mcp_authflow_postgres::{PostgresConfig, PostgresStore};
+use mcp_authflow_sqlite::{ServingLock, SqliteOptions, SqliteStore, lock_for_serving};
+
+use crate::{
+    audit_trail::AuditTrail,
+    config::{Config, Database},
+    system::{SystemClock, SystemEntropy},
+};
+
+/// What the store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To serve: one server at a time may hold an embedded file.
+    Serve,
+    /// For one command, beside a server that may be running.
+    Command,
+}
+
+/// The store, opened, with what belongs to it.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) accounts: Arc<dyn AccountStore>,
+    pub(crate) key: ServerKey,
+    sqlite: Option<Arc<SqliteStore>>,
+    _lock: Option<ServingLock>,
+}
+
+impl Opened {
+    /// Opens the configured store and checks that the server key is the one it was made with.
+    pub(crate) async fn open(config: &Config, purpose: Purpose) -> anyhow::Result<Self> {
+        match &config.database {
+            Database::Memory => {
+                let store = Arc::new(MemoryStore::new());
+                let key = ServerKey::from_bytes((&SystemEntropy as &dyn Entropy).draw());
+                Ok(Self {
+                    store: store.clone(),
+                    accounts: store,
+                    key,
+                    sqlite: None,
+                    _lock: None,
+                })
+            }
+            Database::Sqlite(path) => {
+                make_private_folder(path.parent().filter(|parent| !parent.as_os_str().is_empty()))?;
+                let lock = match purpose {
+                    Purpose::Serve => Some(lock_for_serving(path)?),
+                    Purpose::Command => None,
+                };
+                let key_file = config
+                    .server_key_file
+                    .clone()
+                    .unwrap_or_else(|| path.with_file_name("server.key"));
+                let store = Arc::new(SqliteStore::open(path, SqliteOptions::default()).await?);
+                let key = KeyFile(key_file).read_or_make(&*store).await?;
+                Ok(Self {
+                    store: store.clone(),
+                    accounts: store.clone(),
+                    key,
+                    sqlite: Some(store),
+                    _lock: lock,
+                })
+            }
+            Database::Postgres { .. } => {
+                let Some(key_file) = config.server_key_file.clone() else {
+                    bail!("a PostgreSQL database needs server_key_file (AUTHFLOW_SERVER_KEY_FILE)");
+                };
+                let Some(postgres) = postgres_config(config) else {
+                    bail!("the database is not PostgreSQL");
+                };
+                let store = Arc::new(PostgresStore::connect(&postgres).await?);
+                let key_file = KeyFile(key_file);
+                let key = key_file.read()?;
+                key_file.pin(&*store, &key).await?;
+                Ok(Self {
+                    store: store.clone(),
+                    accounts: store,
+                    key,
+                    sqlite: None,
+                    _lock: None,
+                })
+            }
+        }
+    }
+
+    /// The authorization server on this store.
+    pub(crate) fn server(&self, config: &Config) -> AuthorizationServer {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        AuthorizationServer::new(
+            config.settings.clone(),
+            Ports {
+                store: self.store.clone(),
+                rate_limit: Arc::new(MemoryRateLimit::new(clock.clone())),
+                clock,
+                entropy: Arc::new(SystemEntropy),
+                audit: Arc::new(AuditTrail),
+            },
+        )
+    }
+
+    /// Lets go of the store; an embedded file is left whole, without a log beside it.
+    pub(crate) async fn close(self) {
+        if let Some(sqlite) = &self.sqlite {
+            sqlite.close().await;
+        }
+    }
+}
+
+/// How to reach PostgreSQL, where that is the database.
+pub(crate) fn postgres_config(config: &Config) -> Option<PostgresConfig> {
+    let Database::Postgres {
+        url,
+        pool_size,
+        prepared_statements,
+    } = &config.database
+    else {
+        return None;
+    };
+    let mut postgres = PostgresConfig::new(url.clone());
+    postgres.pool_size = usize::try_from(*pool_size).unwrap_or(8);
+    postgres.prepared_statements = *prepared_statements;
+    Some(postgres)
+}
+
+/// The file of the server key.
+struct KeyFile(PathBuf);
+
+impl KeyFile {
+    fn read(&self) -> anyhow::Result<ServerKey> {
+        let path = self.0.display();
+        let text = zeroize::Zeroizing::new(
+            fs::read_to_string(&self.0).with_context(|| format!("cannot read the server key {path}"))?,
+        );
+        let mode = fs::metadata(&self.0)?.permissions().mode();
+        if mode & 0o007 != 0 {
+            bail!(
+                "the server key {path} can be read by everyone (mode {:o}): chmod 600 {path}",
+                mode & 0o777
+            );
+        }
+        ServerKey::parse_hex(&text).with_context(|| {
+            format!("the server key {path} is not 64 hexadecimal digits; make one with: openssl rand -hex 32")
+        })
+    }
+
+    /// Reads the key, or makes it when it is not there yet and the store has not seen another one.
+    async fn read_or_make(&self, store: &dyn Store) -> anyhow::Result<ServerKey> {
+        if self.0.exists() {
+            let key = self.read()?;
+            self.pin(store, &key).await?;
+            return Ok(key);
+        }
+        let key = ServerKey::from_bytes((&SystemEntropy as &dyn Entropy).draw());
+        let path = self.0.display().to_string();
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.0)
+            .and_then(|mut file| writeln!(file, "{}", *key.to_hex()).and_then(|()| file.sync_all()));
+        match written {
+            Ok(()) => {}
+            // Another process made it at this very moment: its key is the one.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let key = self.read()?;
+                self.pin(store, &key).await?;
+                return Ok(key);
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot write the server key {path}")),
+        }
+        if let Err(error) = self.pin(store, &key).await {
+            // The store belongs to a key that is lost: a new one must not lie there as if it were it.
+            fs::remove_file(&self.0).ok();
+            return Err(error);
+        }
+        Ok(key)
+    }
+
+    async fn pin(&self, store: &dyn Store, key: &ServerKey) -> anyhow::Result<()> {
+        match store.pin_server_key(&key.fingerprint()).await? {
+            KeyFingerprint::Matches => Ok(()),
+            KeyFingerprint::Differs => bail!(
+                "the database was made with another server key than {}: put the right key file back",
+                self.0.display()
+            ),
+        }
+    }
+}
+
+/// Makes the data folder, for its owner alone, when it is not there.
+fn make_private_folder(folder: Option<&Path>) -> anyhow::Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot make the data folder {}", folder.display()))
+}
