@@ -97,7 +97,7 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    match runtime.block_on(run_verb(&common, verb, &output)) {
+    match runtime.block_on(run_verb(&common, verb, output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("authflow: {error:#}");
@@ -106,7 +106,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-async fn run_verb(common: &Common, verb: Verb, output: &Output) -> anyhow::Result<()> {
+async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result<()> {
     let mut flags = Vec::new();
     for (key, value) in [
         ("database_url", &common.database_url),

@@ -114,9 +114,9 @@ impl Config {
             None if Path::new(DEFAULT_FILE).is_file() => layers.add_file(Path::new(DEFAULT_FILE))?,
             None => {}
         }
-        layers.add_environment(crate::environment::variables())?;
+        layers.add_environment(crate::environment::variables());
         for (key, value) in flags {
-            layers.add_flag(key, value);
+            layers.add_flag(key, &value);
         }
         Self::read(layers)
     }
@@ -201,27 +201,7 @@ impl Config {
         };
         let effective = read.finish()?;
 
-        // What only makes sense together.
-        if tls.is_none() && !listen.ip().is_loopback() {
-            if !behind_tls_proxy {
-                return Err(ConfigError::Unsafe(format!(
-                    "listen = \"{listen}\" speaks plain http beyond this computer: set tls.certificate_file and \
-                     tls.key_file, or behind_tls_proxy = true together with trusted_proxies"
-                )));
-            }
-            if trusted_proxies.is_empty() {
-                return Err(ConfigError::Unsafe(
-                    "behind_tls_proxy = true needs trusted_proxies: the addresses of the proxies in front, such as \
-                     \"10.0.0.0/8\""
-                        .to_owned(),
-                ));
-            }
-        }
-        if tls.is_some() && !issuer.is_https() {
-            return Err(ConfigError::Unsafe(format!(
-                "issuer = \"{issuer}\" is plain http although tls.certificate_file is set: write https://…"
-            )));
-        }
+        check_transport(&issuer, listen, tls.is_some(), behind_tls_proxy, &trusted_proxies)?;
         if matches!(database, Database::Postgres { .. }) && server_key_file.is_none() {
             return Err(ConfigError::Unsafe(
                 "a PostgreSQL database needs server_key_file (AUTHFLOW_SERVER_KEY_FILE): a file of 64 hexadecimal \
@@ -244,6 +224,37 @@ impl Config {
             effective,
         })
     }
+}
+
+/// Plain http stays on this computer, or behind named proxies that speak TLS.
+fn check_transport(
+    issuer: &Issuer,
+    listen: SocketAddr,
+    has_tls: bool,
+    behind_tls_proxy: bool,
+    trusted_proxies: &TrustedProxies,
+) -> Result<(), ConfigError> {
+    if !has_tls && !listen.ip().is_loopback() {
+        if !behind_tls_proxy {
+            return Err(ConfigError::Unsafe(format!(
+                "listen = \"{listen}\" speaks plain http beyond this computer: set tls.certificate_file and \
+                 tls.key_file, or behind_tls_proxy = true together with trusted_proxies"
+            )));
+        }
+        if trusted_proxies.is_empty() {
+            return Err(ConfigError::Unsafe(
+                "behind_tls_proxy = true needs trusted_proxies: the addresses of the proxies in front, such as \
+                 \"10.0.0.0/8\""
+                    .to_owned(),
+            ));
+        }
+    }
+    if has_tls && !issuer.is_https() {
+        return Err(ConfigError::Unsafe(format!(
+            "issuer = \"{issuer}\" is plain http although tls.certificate_file is set: write https://…"
+        )));
+    }
+    Ok(())
 }
 
 fn read_lifetimes(read: &mut Reader, default: Lifetimes) -> Result<Lifetimes, ConfigError> {
@@ -350,15 +361,13 @@ mod tests {
         layers
             .add_text(file, Path::new("authflow.toml"))
             .map_err(|error| error.to_string())?;
-        layers
-            .add_environment(
-                environment
-                    .iter()
-                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-            )
-            .map_err(|error| error.to_string())?;
+        layers.add_environment(
+            environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         for (key, value) in flags {
-            layers.add_flag(key, (*value).to_owned());
+            layers.add_flag(key, value);
         }
         Config::read(layers).map_err(|error| error.to_string())
     }

@@ -178,7 +178,7 @@ impl NewClient {
 }
 
 impl ClientVerb {
-    pub(super) async fn run(self, opened: &Opened, output: &Output) -> anyhow::Result<()> {
+    pub(super) async fn run(self, opened: &Opened, output: Output) -> anyhow::Result<()> {
         match self {
             Self::Add(add) => add.run(opened, output).await,
             Self::List => list(opened, output).await,
@@ -205,7 +205,7 @@ impl ClientVerb {
 }
 
 impl Add {
-    async fn run(self, opened: &Opened, output: &Output) -> anyhow::Result<()> {
+    async fn run(self, opened: &Opened, output: Output) -> anyhow::Result<()> {
         let is_confidential = self.auth_method != TokenEndpointAuthMethod::None;
         let secret = is_confidential.then(|| ClientSecret::mint(&(&SystemEntropy as &dyn Entropy).draw()));
         let id = match self.id {
@@ -244,7 +244,7 @@ pub(crate) fn random_client_id() -> anyhow::Result<ClientId> {
 }
 
 /// Prints an identifier and, this once, its secret.
-pub(super) fn print_credentials(output: &Output, id: &ClientId, secret: Option<&ClientSecret>) {
+pub(super) fn print_credentials(output: Output, id: &ClientId, secret: Option<&ClientSecret>) {
     let mut value = json!({ "client_id": id });
     let mut text = format!("client_id      {id}");
     if let Some(secret) = secret {
@@ -257,7 +257,7 @@ pub(super) fn print_credentials(output: &Output, id: &ClientId, secret: Option<&
     output.print(&value, &text);
 }
 
-async fn list(opened: &Opened, output: &Output) -> anyhow::Result<()> {
+async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
     let mut clients: Vec<Client> = Vec::new();
     loop {
         let after = clients.last().map(|client| client.id.clone());
@@ -292,7 +292,7 @@ async fn list(opened: &Opened, output: &Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn rotate(opened: &Opened, output: &Output, id: &ClientId, keep_old: u64) -> anyhow::Result<()> {
+async fn rotate(opened: &Opened, output: Output, id: &ClientId, keep_old: u64) -> anyhow::Result<()> {
     let client = load(opened, id).await?;
     if !client.is_confidential() {
         return Err(Refused(format!("{id} is a public client: it has no secret")).into());

@@ -16,7 +16,7 @@ pub(super) enum ConfigVerb {
 }
 
 impl ConfigVerb {
-    pub(super) fn run(self, config: &Config, output: &Output) -> anyhow::Result<()> {
+    pub(super) fn run(self, config: &Config, output: Output) -> anyhow::Result<()> {
         match self {
             Self::Check => {
                 // What is only noticed at a start: templates and the files of TLS.

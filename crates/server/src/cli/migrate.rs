@@ -6,7 +6,7 @@ use crate::{
     wire::{Opened, Purpose, postgres_config},
 };
 
-pub(super) async fn run(config: &Config, output: &Output) -> anyhow::Result<()> {
+pub(super) async fn run(config: &Config, output: Output) -> anyhow::Result<()> {
     let (applied, version) = if let Some(postgres) = postgres_config(config) {
         let report = mcp_authflow_postgres::migrate(&postgres).await?;
         (report.applied, Some(report.version))

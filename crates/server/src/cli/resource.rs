@@ -111,7 +111,7 @@ pub(crate) fn read_scope(token: &str, description: &str) -> anyhow::Result<Scope
 }
 
 impl ResourceVerb {
-    pub(super) async fn run(self, opened: &Opened, config: &Config, output: &Output) -> anyhow::Result<()> {
+    pub(super) async fn run(self, opened: &Opened, config: &Config, output: Output) -> anyhow::Result<()> {
         match self {
             Self::Add {
                 resource,
@@ -164,7 +164,7 @@ impl ResourceVerb {
 }
 
 fn print_added(
-    output: &Output,
+    output: Output,
     config: &Config,
     resource: &Resource,
     client_id: &ClientId,
@@ -186,7 +186,7 @@ fn print_added(
     output.print(&value, &text);
 }
 
-async fn list(opened: &Opened, output: &Output) -> anyhow::Result<()> {
+async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
     let resources = opened.store.list_resources().await?;
     let value: Vec<_> = resources
         .iter()

@@ -54,7 +54,7 @@ impl Which {
 }
 
 impl TokenVerb {
-    pub(super) async fn run(self, opened: &Opened, output: &Output) -> anyhow::Result<()> {
+    pub(super) async fn run(self, opened: &Opened, output: Output) -> anyhow::Result<()> {
         match self {
             Self::Revoke(which) => revoke(opened, output, which.read()?).await,
             Self::Introspect(which) => introspect(opened, output, which.read()?).await,
@@ -67,7 +67,7 @@ fn nobody() -> anyhow::Result<ClientId> {
     Ok(ClientId::parse("-")?)
 }
 
-async fn revoke(opened: &Opened, output: &Output, token: PresentedToken) -> anyhow::Result<()> {
+async fn revoke(opened: &Opened, output: Output, token: PresentedToken) -> anyhow::Result<()> {
     let (was_there, hash) = match &token {
         PresentedToken::Access(token) => (
             opened
@@ -111,7 +111,7 @@ async fn revoke(opened: &Opened, output: &Output, token: PresentedToken) -> anyh
     Ok(())
 }
 
-async fn introspect(opened: &Opened, output: &Output, token: PresentedToken) -> anyhow::Result<()> {
+async fn introspect(opened: &Opened, output: Output, token: PresentedToken) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let inactive = json!({ "active": false });
     let value = match token {

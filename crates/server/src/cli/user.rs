@@ -64,7 +64,7 @@ pub(super) enum UserVerb {
 }
 
 impl UserVerb {
-    pub(super) async fn run(self, opened: &Opened, output: &Output) -> anyhow::Result<()> {
+    pub(super) async fn run(self, opened: &Opened, output: Output) -> anyhow::Result<()> {
         match self {
             Self::Add {
                 name,
@@ -84,7 +84,7 @@ impl UserVerb {
 
 async fn add(
     opened: &Opened,
-    output: &Output,
+    output: Output,
     name: &str,
     display_name: Option<String>,
     is_admin: bool,
@@ -116,7 +116,7 @@ async fn add(
     Ok(())
 }
 
-async fn list(opened: &Opened, output: &Output) -> anyhow::Result<()> {
+async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
     let mut users: Vec<User> = Vec::new();
     loop {
         let after = users.last().map(|user| user.username.clone());
@@ -158,7 +158,7 @@ async fn list(opened: &Opened, output: &Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn set_disabled(opened: &Opened, output: &Output, name: &str, disabled: bool) -> anyhow::Result<()> {
+async fn set_disabled(opened: &Opened, output: Output, name: &str, disabled: bool) -> anyhow::Result<()> {
     let username = username::normalize(name)?;
     let user = load(opened, &username).await?;
     opened
@@ -176,7 +176,7 @@ async fn set_disabled(opened: &Opened, output: &Output, name: &str, disabled: bo
 
 async fn set_password(
     opened: &Opened,
-    output: &Output,
+    output: Output,
     name: &str,
     password_stdin: bool,
 ) -> anyhow::Result<()> {

@@ -72,10 +72,7 @@ impl Layers {
     }
 
     /// Takes `AUTHFLOW_<KEY>` and `AUTHFLOW_<SECTION>__<KEY>`, and what the ecosystem spells otherwise.
-    pub(super) fn add_environment(
-        &mut self,
-        variables: impl Iterator<Item = (String, String)>,
-    ) -> Result<(), ConfigError> {
+    pub(super) fn add_environment(&mut self, variables: impl Iterator<Item = (String, String)>) {
         let mut ours = Vec::new();
         for (name, value) in variables {
             let foreign = FOREIGN_SPELLINGS.iter().find(|(foreign, _)| *foreign == name);
@@ -91,12 +88,11 @@ impl Layers {
         for (key, value, name) in ours {
             self.0.insert(key, (typed(&value), Origin::Environment(name)));
         }
-        Ok(())
     }
 
-    pub(super) fn add_flag(&mut self, key: &'static str, value: String) {
+    pub(super) fn add_flag(&mut self, key: &'static str, value: &str) {
         let origin = Origin::Flag(key.replace(['_', '.'], "-"));
-        self.0.insert(key.to_owned(), (typed(&value), origin));
+        self.0.insert(key.to_owned(), (typed(value), origin));
     }
 }
 

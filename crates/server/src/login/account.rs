@@ -58,7 +58,7 @@ async fn home(State(people): State<People>, request: Request) -> Response {
     let who = match &browser {
         Some(browser) => match people.signed_in(browser).await {
             Ok(who) => who,
-            Err(error) => return people.unavailable(error, &parts),
+            Err(error) => return people.unavailable(&error, &parts),
         },
         None => None,
     };
@@ -96,7 +96,7 @@ async fn sign_out(State(people): State<People>, request: Request) -> Response {
         Err(error) => Err(error),
     };
     if let Err(error) = signed_out {
-        return people.unavailable(error, &parts);
+        return people.unavailable(&error, &parts);
     }
     let mut response = people.inner.pages.signed_out().into_response();
     response
@@ -110,7 +110,7 @@ async fn show_setup(State(people): State<People>, request: Request) -> Response 
     match people.may_set_up(&parts).await {
         Ok(true) => people.setup_page(&parts, "", None),
         Ok(false) => people.error(Problem::SetupLinkUsed, &parts),
-        Err(error) => people.unavailable(error, &parts),
+        Err(error) => people.unavailable(&error, &parts),
     }
 }
 
@@ -119,7 +119,7 @@ async fn take_setup(State(people): State<People>, request: Request) -> Response 
     match people.may_set_up(&parts).await {
         Ok(true) => {}
         Ok(false) => return people.error(Problem::SetupLinkUsed, &parts),
-        Err(error) => return people.unavailable(error, &parts),
+        Err(error) => return people.unavailable(&error, &parts),
     }
     let Some(body) = people.read_form(&parts, body).await else {
         return people.error(Problem::FormRefused, &parts);
@@ -162,7 +162,7 @@ async fn take_setup(State(people): State<People>, request: Request) -> Response 
     match people.inner.accounts.add_user(&user, true).await {
         Ok(AddUser::Added) => {}
         Ok(AddUser::Taken | AddUser::NotTheFirst) => return people.error(Problem::SetupLinkUsed, &parts),
-        Err(error) => return people.unavailable(error, &parts),
+        Err(error) => return people.unavailable(&error, &parts),
     }
     people.audit(
         &AuditEvent::new(
@@ -175,7 +175,7 @@ async fn take_setup(State(people): State<People>, request: Request) -> Response 
     );
     match people.begin_session(&user, browser.as_ref()).await {
         Ok(cookie) => see_other(&people.path("/ui/"), cookie),
-        Err(error) => people.unavailable(error, &parts),
+        Err(error) => people.unavailable(&error, &parts),
     }
 }
 
@@ -260,7 +260,7 @@ impl People {
         self.inner.pages.error(&view).into_response()
     }
 
-    fn unavailable(&self, error: StoreError, parts: &Parts) -> Response {
+    fn unavailable(&self, error: &StoreError, parts: &Parts) -> Response {
         tracing::error!(%error, "the store cannot be asked");
         let timed_out = matches!(error, StoreError::TimedOut(_));
         self.error(
