@@ -131,7 +131,12 @@ impl Config {
             read.parsed("listen", "127.0.0.1:8000", "an address such as 127.0.0.1:8000")?;
         let own_issuer = format!("http://{listen}");
         let issuer: Issuer = read.with("issuer", &own_issuer, |text| {
-            Issuer::parse(text).map_err(|error| error.to_string())
+            Issuer::parse(text).map_err(|error| match text == own_issuer {
+                true => {
+                    "set issuer to the public address of this server, such as https://auth.example".to_owned()
+                }
+                false => error.to_string(),
+            })
         })?;
         let data_dir: PathBuf = read.text("data_dir", &default_data_dir())?.into();
         let database = read.with_secret(
@@ -410,7 +415,12 @@ mod tests {
             ("issuer = 7", &[], "issuer"),
             ("[lifetimes]\ncode = \"2 weeks\"", &[], "lifetimes.code"),
             ("[lifetimes]\ncode = \"0s\"", &[], "between 1s and 10m"),
-            ("listen = \"0.0.0.0:80\"", &[], "behind_tls_proxy"),
+            ("listen = \"0.0.0.0:80\"", &[], "set issuer to the public address"),
+            (
+                "listen = \"0.0.0.0:80\"\nissuer = \"https://a.example\"",
+                &[],
+                "behind_tls_proxy",
+            ),
             (
                 "listen = \"0.0.0.0:80\"\nissuer = \"https://a.example\"\nbehind_tls_proxy = true",
                 &[],

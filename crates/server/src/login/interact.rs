@@ -177,7 +177,7 @@ impl People {
         };
         let mut page = self.inner.pages.login(&view);
         // An earlier approval may let the redirect that follows a sign-in lead straight to the client.
-        page.form_targets.extend(view.destination.form_action_source());
+        page.form_targets.extend(view.destination.form_targets());
         page.into_response()
     }
 

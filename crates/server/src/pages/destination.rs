@@ -98,8 +98,19 @@ impl Destination {
     /// # Security
     /// It holds only letters, digits and `+ - . / :`, and `*` for a port, so a redirect URI cannot add a directive or
     /// a source.
-    pub(crate) fn form_action_source(&self) -> Option<String> {
-        self.form_action_source.clone()
+    fn form_action_source(&self) -> Option<&str> {
+        self.form_action_source.as_deref()
+    }
+
+    /// Everything that `form-action` needs: the source of the redirect URI itself, and `https:`, because Chromium applies
+    /// the policy to the whole chain, and clients send the browser on: a callback at `api.` to its app at another host, a
+    /// local program to a page of thanks. Where the *code* goes is decided by the redirect URI alone.
+    pub(crate) fn form_targets(&self) -> Vec<String> {
+        let mut targets: Vec<String> = self.form_action_source().map(str::to_owned).into_iter().collect();
+        if !targets.is_empty() {
+            targets.push("https:".to_owned());
+        }
+        targets
     }
 }
 
@@ -251,7 +262,7 @@ mod tests {
     }
 
     fn source(uri: &str) -> Option<String> {
-        Destination::of(uri).form_action_source()
+        Destination::of(uri).form_action_source().map(str::to_owned)
     }
 
     /// CS-09

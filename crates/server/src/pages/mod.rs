@@ -155,8 +155,7 @@ impl Pages {
         let notice = view.problem.map(ConsentProblem::notice);
         let page = self.page(status, "consent.html", view, notice.as_ref());
         // Chromium applies `form-action` to the redirect that answers the form, so the client's address must be in it.
-        page.in_a_pop_up()
-            .form_targets(view.destination.form_action_source())
+        page.in_a_pop_up().form_targets(view.destination.form_targets())
     }
 
     /// What went wrong and what to do about it; every error of an HTML path.

@@ -350,16 +350,16 @@ fn every_page_carries_the_headers_that_hold_browsers_to_it() {
 
 /// CS-09
 #[test]
-fn only_consent_may_lead_elsewhere_and_only_to_the_client() {
+fn only_consent_may_lead_elsewhere_to_the_client_and_on_from_there_by_https() {
     let pages = pages();
     let mut view = consents("sample").swap_remove(0);
     for (uri, targets) in [
         (
             "https://client.example:8443/cb",
-            vec!["https://client.example:8443"],
+            vec!["https://client.example:8443", "https:"],
         ),
-        ("http://127.0.0.1:1/cb", vec!["http://127.0.0.1:*"]),
-        ("sample-app://x", vec!["sample-app:"]),
+        ("http://127.0.0.1:1/cb", vec!["http://127.0.0.1:*", "https:"]),
+        ("sample-app://x", vec!["sample-app:", "https:"]),
         ("javascript:x", vec![]),
     ] {
         view.destination = Destination::of(uri);
