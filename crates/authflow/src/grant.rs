@@ -6,6 +6,8 @@
 pub(crate) mod authorization_code;
 pub(crate) mod client_credentials;
 pub(crate) mod refresh_token;
+#[cfg(test)]
+mod sample;
 
 use mcp_authflow_types::{
     AccessToken, Form, RefreshToken, Resource, Scope, Timestamp, TokenResponse, scope::OFFLINE_ACCESS,
@@ -108,4 +110,49 @@ impl AuthorizationServer {
 /// The scope of an access token: what is granted at its resource; `offline_access` belongs to no resource.
 fn access_scope(granted: &GrantedResource) -> Scope {
     granted.scope.without(OFFLINE_ACCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::{
+        sample::{R1, R2, grant, resource},
+        *,
+    };
+
+    /// AU-13; RFC 8707 §2.2
+    #[test]
+    fn a_token_request_names_one_resource_at_most_however_often() {
+        let read = |body: &str| read_resource(&Form::parse(body.as_bytes()).unwrap());
+        let one = "resource=https://rs1.test/mcp";
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read("resource="), Ok(None));
+        assert_eq!(read(one), Ok(Some(resource(R1))));
+        assert_eq!(
+            read(&format!("{one}&resource=HTTPS://RS1.test:443/mcp")),
+            Ok(Some(resource(R1)))
+        );
+        for bad in [
+            format!("{one}&resource=https://rs2.test/mcp"),
+            format!("{one}&resource=x"),
+            "resource=rs1.test".to_owned(),
+            "resource=https://rs1.test/mcp%23f".to_owned(),
+            "resource=https://rs1.test@evil.example/mcp".to_owned(),
+        ] {
+            assert_eq!(read(&bad), Err(()), "{bad}");
+        }
+    }
+
+    /// AU-04
+    #[test]
+    fn a_token_is_for_the_resource_asked_for_else_the_first_approved() {
+        let grant = grant().grant;
+        let chosen = |asked: Option<&str>| {
+            choose_resource(&grant, asked.map(resource).as_ref()).map(|one| one.resource.to_string())
+        };
+        assert_eq!(chosen(None).as_deref(), Some(R1));
+        assert_eq!(chosen(Some(R2)).as_deref(), Some(R2));
+        assert_eq!(chosen(Some("https://RS2.test/mcp")).as_deref(), Some(R2));
+        assert_eq!(chosen(Some("https://rs3.test/mcp")), None);
+    }
 }

@@ -367,3 +367,6 @@ fn open(token: &RefreshToken, context: &[u8], sealed: &[u8], now: Timestamp) -> 
         scope: answer.scope,
     })
 }
+
+#[cfg(test)]
+mod tests;

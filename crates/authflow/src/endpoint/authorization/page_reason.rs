@@ -58,3 +58,30 @@ impl From<StoreError> for PageReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// P9
+    #[test]
+    fn a_store_that_cannot_be_asked_is_503_or_504_and_all_else_400() {
+        let status = |error: StoreError| PageReason::from(error).status();
+        assert_eq!(status(StoreError::Unavailable("x".to_owned())), 503);
+        assert_eq!(status(StoreError::Broken("x".to_owned())), 503);
+        assert_eq!(status(StoreError::TimedOut("x".to_owned())), 504);
+        for reason in [
+            PageReason::Repeated("client_id"),
+            PageReason::NoClientId,
+            PageReason::UnknownClient,
+            PageReason::RedirectUri(crate::record::client::NotItsRedirectUri::Missing),
+            PageReason::Gone,
+            PageReason::Refused {
+                code: ErrorCode::ServerError,
+                description: "x",
+            },
+        ] {
+            assert_eq!(reason.status(), 400, "{reason}");
+        }
+    }
+}

@@ -290,3 +290,6 @@ fn narrow(client: &Client, asked: &Scope, resources: Vec<Resolved>) -> Result<Ve
         Ok(pending)
     }
 }
+
+#[cfg(test)]
+mod tests;

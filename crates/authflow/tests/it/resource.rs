@@ -1,0 +1,208 @@
+//! Resources, from the request to the audience (RFC 8707).
+
+use mcp_authflow_testkit::{
+    cast::{self, R1, R2},
+    params::Params,
+};
+use mcp_authflow_types::{ErrorCode, introspection::IntrospectionResponse};
+
+use crate::scene::{Scene, refresh_token, refused};
+
+/// The audience of the token that comes of a request, as its resource server hears it.
+async fn audience(scene: &Scene, request: &Params, server: &str) -> Option<String> {
+    let code = scene.code(request, Scene::alice()).await;
+    let redeem = Params::redeem("WEB", &code).unset("resource");
+    let tokens = scene.token("WEB", &redeem).await.unwrap();
+    match scene
+        .introspect(server, tokens.access_token.expose())
+        .await
+        .unwrap()
+    {
+        IntrospectionResponse::Active(token) => Some(token.audience.to_string()),
+        IntrospectionResponse::Inactive => None,
+    }
+}
+
+/// M §6.4 trap 2: clients add slashes and change case; `aud` is what the operator registered.
+#[tokio::test]
+async fn the_registered_spelling_becomes_the_audience() {
+    let scene = Scene::new().await;
+    cast::add_resource(&*scene.store, "https://root.test", &["mcp:read"], "ROOT").await;
+    for (presented, registered, server) in [
+        (R1, R1, "RS1"),
+        ("HTTPS://RS1.test/mcp", R1, "RS1"),
+        ("https://rs1.test:443/mcp", R1, "RS1"),
+        ("https://root.test/", "https://root.test", "ROOT"),
+        ("https://ROOT.test:443", "https://root.test", "ROOT"),
+    ] {
+        let request = Params::authorize("WEB").set("resource", presented);
+        let heard = audience(&scene, &request, server).await;
+        assert_eq!(heard.as_deref(), Some(registered), "{presented}");
+    }
+}
+
+/// AU-01, AU-08
+#[tokio::test]
+async fn what_only_resembles_a_resource_is_unknown() {
+    let scene = Scene::new().await;
+    for presented in [
+        "https://unknown.test/mcp",
+        "https://rs1.test@evil.example/mcp",
+        "https://rs1.test.evil.example/mcp",
+        "https://rs1.test/mcp-evil",
+        "https://rs1.test/mcp?x",
+        "https://rs1.test/mcp/",
+        "https://rs1.test/MCP",
+        "https://rs1.test/",
+        "https://evil.example/#https://rs1.test/mcp",
+        "https://rs1.test/mcp#",
+        "http://rs1.test/mcp",
+        "rs1.test/mcp",
+        "http://127.0.0.1:9000/mcp",
+        "http://localhost:9000/mcp",
+    ] {
+        let request = Params::authorize("WEB").set("resource", presented);
+        let answer = scene.sent_back(&request).await;
+        assert_eq!(answer.value("error"), Some("invalid_target"), "{presented}");
+    }
+}
+
+/// DESIGN: a first try needs no set-up.
+#[tokio::test]
+async fn on_a_loopback_issuer_loopback_resources_need_no_registration() {
+    let scene = Scene::at("http://127.0.0.1:8000", |_| {}).await;
+    let own = "http://127.0.0.1:9000/mcp";
+    let request = Params::authorize("WEB").set("resource", own);
+    let code = scene.code(&request, Scene::alice()).await;
+    let redeem = Params::redeem("WEB", &code).set("resource", own);
+    let tokens = scene.token("WEB", &redeem).await.unwrap();
+    assert_eq!(tokens.scope.to_string(), "mcp:read");
+
+    for elsewhere in [
+        "http://192.168.0.1/mcp",
+        "https://unknown.test/mcp",
+        "http://127.0.0.2/mcp",
+    ] {
+        let answer = scene
+            .sent_back(&Params::authorize("WEB").set("resource", elsewhere))
+            .await;
+        assert_eq!(answer.value("error"), Some("invalid_target"), "{elsewhere}");
+    }
+    let strict = Scene::at("http://127.0.0.1:8000", |settings| {
+        settings.accept_unregistered_loopback_resources = false;
+    })
+    .await;
+    assert_eq!(
+        strict.sent_back(&request).await.value("error"),
+        Some("invalid_target")
+    );
+}
+
+/// AU-06
+#[tokio::test]
+async fn no_resource_means_the_configured_one_or_the_only_one() {
+    let request = Params::authorize("WEB").unset("resource");
+
+    let two = Scene::new().await;
+    assert_eq!(
+        two.sent_back(&request).await.value("error"),
+        Some("invalid_target")
+    );
+
+    let with_default = Scene::with(|settings| settings.default_resource = Some(cast::resource(R2))).await;
+    assert_eq!(
+        audience(&with_default, &request, "RS2").await.as_deref(),
+        Some(R2)
+    );
+    let unregistered =
+        Scene::with(|settings| settings.default_resource = Some(cast::resource("https://gone.test"))).await;
+    assert_eq!(
+        unregistered.sent_back(&request).await.value("error"),
+        Some("invalid_target")
+    );
+
+    use mcp_authflow::port::store::ResourceStore as _;
+    assert!(two.store.remove_resource(&cast::resource(R2)).await.unwrap());
+    assert_eq!(audience(&two, &request, "RS1").await.as_deref(), Some(R1));
+    assert!(two.store.remove_resource(&cast::resource(R1)).await.unwrap());
+    assert_eq!(
+        two.sent_back(&request).await.value("error"),
+        Some("invalid_target")
+    );
+}
+
+/// AU-04, AU-13
+#[tokio::test]
+async fn of_several_resources_each_token_is_for_one() {
+    let scene = Scene::new().await;
+    let request = Params::authorize("PUB")
+        .set("scope", "mcp:read tasks:run offline_access")
+        .and("resource", R2);
+    let code = scene.code(&request, Scene::alice()).await;
+    let redeem = Params::redeem("PUB", &code);
+    refused(
+        scene.token("PUB", &redeem.clone().and("resource", R2)).await,
+        ErrorCode::InvalidTarget,
+    );
+    let at_r1 = scene.token("PUB", &redeem).await.unwrap();
+    assert_eq!(at_r1.scope.to_string(), "mcp:read offline_access");
+
+    let refresh = Params::refresh("PUB", refresh_token(&at_r1));
+    refused(
+        scene
+            .token("PUB", &refresh.clone().set("resource", "https://rs3.test/mcp"))
+            .await,
+        ErrorCode::InvalidTarget,
+    );
+    let at_r2 = scene.token("PUB", &refresh.set("resource", R2)).await.unwrap();
+    assert_eq!(at_r2.scope.to_string(), "mcp:read offline_access tasks:run");
+
+    let both = [
+        ("RS1", &at_r1, true),
+        ("RS2", &at_r1, false),
+        ("RS1", &at_r2, false),
+        ("RS2", &at_r2, true),
+    ];
+    for (server, tokens, opens) in both {
+        let answer = scene
+            .introspect(server, tokens.access_token.expose())
+            .await
+            .unwrap();
+        assert_eq!(answer != IntrospectionResponse::Inactive, opens, "{server}");
+    }
+}
+
+/// AU-09
+#[tokio::test]
+async fn at_most_eight_resources_are_asked_for() {
+    let scene = Scene::new().await;
+    let mut request = Params::authorize("WEB");
+    for number in 3..=9 {
+        let uri = format!("https://rs{number}.test/mcp");
+        cast::add_resource(&*scene.store, &uri, &["mcp:read"], &format!("RS{number}")).await;
+        request = request.and("resource", &uri);
+    }
+    assert_eq!(scene.pending(&request).await.resources().len(), 8);
+    let nine = request.and("resource", R2);
+    assert_eq!(
+        scene.sent_back(&nine).await.value("error"),
+        Some("invalid_target")
+    );
+}
+
+/// AU-10
+#[tokio::test]
+async fn a_client_with_a_list_of_resources_gets_no_other() {
+    let scene = Scene::new().await;
+    let mut client = cast::client("BOUND", &["https://client.example/cb"]);
+    client.profile.resources = vec![cast::resource(R1)];
+    cast::add_client(&*scene.store, &client).await;
+    scene.pending(&Params::authorize("BOUND")).await;
+    for request in [
+        Params::authorize("BOUND").set("resource", R2),
+        Params::authorize("BOUND").and("resource", R2),
+    ] {
+        let answer = scene.sent_back(&request).await;
+        assert_eq!(answer.value("error"), Some("invalid_target"));
+    }
+}
