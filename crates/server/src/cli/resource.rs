@@ -38,6 +38,9 @@ The first scope is the one that a client gets which asks for none.")]
         /// The identifier of its credentials [default: a random one]
         #[arg(long)]
         client_id: Option<ClientId>,
+        /// Print nothing but PREFIX_CLIENT_ID=… and PREFIX_CLIENT_SECRET=…, for an environment file
+        #[arg(long, value_name = "PREFIX", conflicts_with = "json", value_parser = variable_prefix)]
+        env: Option<String>,
     },
     /// List registered resources
     List,
@@ -147,7 +150,15 @@ impl ResourceVerb {
                         return Err(Refused(format!("the identifier {client_id} is taken")).into());
                     }
                 }
-                print_added(output, config, &resource, &client_id, &secret);
+                match env {
+                    Some(prefix) => {
+                        println!(
+                            "{prefix}_CLIENT_ID={client_id}\n{prefix}_CLIENT_SECRET={}",
+                            secret.expose()
+                        );
+                    }
+                    None => print_added(output, config, &resource, &client_id, &secret),
+                }
                 Ok(())
             }
             Self::List => list(opened, output).await,
@@ -160,6 +171,19 @@ impl ResourceVerb {
                 Ok(())
             }
         }
+    }
+}
+
+/// A name that every shell takes for a variable's beginning.
+fn variable_prefix(text: &str) -> Result<String, String> {
+    let ok = text.starts_with(|first: char| first.is_ascii_uppercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    if ok {
+        Ok(text.to_owned())
+    } else {
+        Err("write capitals, digits and underscores, such as HELLO_MCP".to_owned())
     }
 }
 
