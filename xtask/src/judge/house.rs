@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A store that the judges sit on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum StoreKind {
+    /// In the process; quick to try something with, and sat on only when named.
+    Memory,
     /// One file.
     Sqlite,
     /// A private PostgreSQL.
@@ -29,10 +31,11 @@ pub(crate) enum StoreKind {
 }
 
 impl StoreKind {
-    pub(super) const ALL: &'static [Self] = &[Self::Sqlite, Self::Postgres];
+    pub(super) const ALL: &'static [Self] = &[Self::Memory, Self::Sqlite, Self::Postgres];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
+            Self::Memory => "memory",
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
         }
@@ -63,19 +66,20 @@ impl Keeper<'_> {
     /// Starts the server alone; `more_bootstrap` is TOML for clients and further resources.
     pub(super) fn serve(&self, store: StoreKind, issuer_path: &str, more_bootstrap: &str) -> Result<House> {
         let mcp_url = format!("http://127.0.0.1:{}/mcp", free_port()?);
-        let database = match store {
-            StoreKind::Sqlite => None,
-            StoreKind::Postgres => Some(
-                self.postgres
+        let (place, database) = match store {
+            StoreKind::Memory => (Store::Memory, None),
+            StoreKind::Sqlite => (Store::Sqlite, None),
+            StoreKind::Postgres => {
+                let database = self
+                    .postgres
                     .context("no PostgreSQL was started")?
-                    .fresh_database()?,
-            ),
+                    .fresh_database()?;
+                (Store::Postgres(database.url().to_owned()), Some(database))
+            }
         };
         let server = TestServer::builder()
             .binary(&self.binary)
-            .store(database.as_ref().map_or(Store::Sqlite, |database| {
-                Store::Postgres(database.url().to_owned())
-            }))
+            .store(place)
             .issuer_path(issuer_path)
             .bootstrap(format!("{}\n{more_bootstrap}", bootstrap(&mcp_url)))
             .start()?;

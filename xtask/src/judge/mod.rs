@@ -55,7 +55,7 @@ pub(crate) enum Name {
 pub(crate) struct Arguments {
     /// Which judges; all of them when none is named
     name: Vec<Name>,
-    /// On which stores; all of them when none is named (may be given more than once)
+    /// On which stores; sqlite and postgres when none is named (may be given more than once)
     #[arg(long, value_name = "STORE")]
     store: Vec<StoreKind>,
 }
@@ -70,7 +70,10 @@ impl Arguments {
     }
 
     fn wants_store(&self, store: StoreKind) -> bool {
-        self.store.is_empty() || self.store.contains(&store)
+        match store {
+            StoreKind::Memory => self.store.contains(&store),
+            _ => self.store.is_empty() || self.store.contains(&store),
+        }
     }
 }
 
@@ -132,7 +135,7 @@ async fn judge_store(arguments: &Arguments, keeper: &Keeper<'_>, store: StoreKin
             continue;
         }
         // One client on one store is enough for a real browser; the others submit the same forms without one.
-        let is_in_chromium = client == Client::TsV2 && store == StoreKind::Sqlite;
+        let is_in_chromium = client == Client::TsV2 && store != StoreKind::Postgres;
         let way = if is_in_chromium { "chromium" } else { "forms" };
         note(table, client.package(), store, way, async {
             let person = Person::arrive(is_in_chromium).await?;
