@@ -8,7 +8,7 @@
 //! | deadlock, serialization failure | the statement is sent again, at most twice |
 //! | the connection is lost | what may be repeated is, at most twice; else [`StoreError::Unavailable`] |
 
-use deadpool_postgres::{ClientWrapper, Object};
+use deadpool_postgres::{ClientWrapper, Object, PoolError};
 use mcp_authflow::port::{StoreError, store::StoreResult};
 use tokio::time::{Duration, Instant, timeout_at};
 use tokio_postgres::{Error, Row};
@@ -114,7 +114,11 @@ impl Ask<'_> {
                 Trouble::Lost(_) if tries < TRIES && when_lost == WhenLost::Repeat => {
                     doubt = Doubt::MayHaveHappened;
                 }
-                Trouble::Undone(error) | Trouble::Final { error, discard: false } => {
+                Trouble::Undone(error)
+                | Trouble::Final {
+                    error,
+                    discard: false,
+                } => {
                     lease.settle();
                     return Err(error);
                 }
@@ -124,18 +128,25 @@ impl Ask<'_> {
         }
     }
 
+    /// Borrows a connection. One that was cut off while it was made is made again: nothing was sent on it yet.
     async fn lease(&self) -> StoreResult<Lease> {
-        self.store.check_hold_off()?;
-        match timeout_at(self.deadline, self.store.pool().get()).await {
-            Ok(Ok(object)) => Ok(Lease {
-                object: Some(object),
-                settled: false,
-            }),
-            Ok(Err(error)) => {
-                self.store.hold_off(&error);
-                Err(error::of_pool(&error))
+        let mut tries = 1;
+        loop {
+            self.store.check_hold_off()?;
+            match self.in_time(self.store.pool().get()).await? {
+                Ok(object) => {
+                    return Ok(Lease {
+                        object: Some(object),
+                        settled: false,
+                    });
+                }
+                Err(error) if error::is_refusal(&error) => {
+                    self.store.hold_off();
+                    return Err(error::of_pool(&error));
+                }
+                Err(PoolError::Backend(_) | PoolError::PostCreateHook(_)) if tries < TRIES => tries += 1,
+                Err(error) => return Err(error::of_pool(&error)),
             }
-            Err(_) => Err(late()),
         }
     }
 
@@ -205,7 +216,9 @@ impl Lease {
     fn client(&self) -> &ClientWrapper {
         // It is taken by nobody but `drop`.
         #[expect(clippy::expect_used, reason = "see above")]
-        self.object.as_ref().expect("a lease holds its connection until it is dropped")
+        self.object
+            .as_ref()
+            .expect("a lease holds its connection until it is dropped")
     }
 
     fn settle(mut self) {

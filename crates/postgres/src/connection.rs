@@ -10,7 +10,7 @@ use std::{
 };
 
 use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
 };
 use futures_util::future::try_join_all;
 use mcp_authflow::port::{StoreError, store::StoreResult};
@@ -92,20 +92,19 @@ impl PostgresStore {
         self.inner.config.prepared_statements
     }
 
-    /// Notes that the database refused a connection.
-    pub(crate) fn hold_off(&self, error: &PoolError) {
-        if matches!(error, PoolError::Backend(_)) {
-            let until = self.inner.begun.elapsed() + HOLD_OFF;
-            let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
-            self.inner.held_off_until.store(until, Ordering::Relaxed);
-        }
+    /// Notes that the database refuses connections.
+    pub(crate) fn hold_off(&self) {
+        let until = self.inner.begun.elapsed() + HOLD_OFF;
+        let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+        self.inner.held_off_until.store(until, Ordering::Relaxed);
     }
 
     /// Refuses at once when the database refused a moment ago and no connection is left.
     pub(crate) fn check_hold_off(&self) -> StoreResult<()> {
         let until = self.inner.held_off_until.load(Ordering::Relaxed);
-        let is_held_off =
-            until > 0 && self.inner.begun.elapsed() < Duration::from_millis(until) && self.pool().status().size == 0;
+        let is_held_off = until > 0
+            && self.inner.begun.elapsed() < Duration::from_millis(until)
+            && self.pool().status().size == 0;
         if is_held_off {
             return Err(StoreError::Unavailable(
                 "PostgreSQL refused a connection a moment ago".to_owned(),
@@ -135,7 +134,9 @@ fn make_pool(config: &PostgresConfig) -> Result<Pool, OpenError> {
     postgres.target_session_attrs(TargetSessionAttrs::ReadWrite);
     postgres.connect_timeout(config.call_deadline);
     if config.prepared_statements {
-        let mut options = postgres.get_options().map_or_else(String::new, |given| format!("{given} "));
+        let mut options = postgres
+            .get_options()
+            .map_or_else(String::new, |given| format!("{given} "));
         options.push_str(&session_options(config.call_deadline));
         postgres.options(options);
     }
@@ -235,7 +236,9 @@ impl Target {
         } else {
             postgres.ssl_mode(SslMode::Disable);
             if wants_tls.is_none() && !postgres.get_hosts().iter().all(is_here) {
-                tracing::warn!("the connection to PostgreSQL is not encrypted; add sslmode=require to the URL");
+                tracing::warn!(
+                    "the connection to PostgreSQL is not encrypted; add sslmode=require to the URL"
+                );
             }
             None
         };
@@ -246,7 +249,9 @@ impl Target {
 /// Whether traffic to this host stays on this machine.
 fn is_here(host: &Host) -> bool {
     match host {
-        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        }
         #[cfg(unix)]
         Host::Unix(_) => true,
     }
@@ -260,7 +265,10 @@ fn make_tls(authorities: Option<&std::path::Path>) -> Result<MakeRustlsConnect, 
     let mut roots = rustls::RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
+        let why = found
+            .errors
+            .first()
+            .map_or_else(String::new, |error| format!(" ({error})"));
         return Err(OpenError::Tls(format!(
             "no certificate authority to trust{why}; name one with sslrootcert="
         )));
@@ -284,9 +292,15 @@ mod tests {
     fn tls_is_used_when_asked_for_and_then_verified() {
         for (url, wants_tls) in [
             ("postgres://u@127.0.0.1/db", false),
-            ("postgresql://u@127.0.0.1/db?sslmode=prefer&application_name=x", false),
+            (
+                "postgresql://u@127.0.0.1/db?sslmode=prefer&application_name=x",
+                false,
+            ),
             ("postgres://u:p%20w@db.example:6432/db?sslmode=require", true),
-            ("postgres://u@db.example/db?connect_timeout=3&sslmode=verify-full", true),
+            (
+                "postgres://u@db.example/db?connect_timeout=3&sslmode=verify-full",
+                true,
+            ),
         ] {
             let target = Target::of(url).unwrap();
             assert_eq!(target.tls.is_some(), wants_tls, "{url}");
@@ -310,5 +324,40 @@ mod tests {
         assert!(matches!(missing, Err(OpenError::Tls(_))));
         let config = PostgresConfig::new("postgres://u:secret@h/db");
         assert!(!format!("{config:?}").contains("secret"));
+    }
+
+    /// P3
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_session_is_durable_and_bounded_whatever_the_server_defaults_to() {
+        use mcp_authflow_testkit::service::postgres::PrivatePostgres;
+
+        let server = PrivatePostgres::shared().unwrap_or_else(|error| panic!("{error:#}"));
+        let database = server.fresh_database().unwrap();
+        let config = PostgresConfig::new(database.url());
+        crate::migrate(&config).await.unwrap();
+        let (given, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        given
+            .batch_execute(
+                "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); \
+                 EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', \
+                 current_database()); END $$",
+            )
+            .await
+            .unwrap();
+        let store = PostgresStore::connect(&config).await.unwrap();
+        let client = store.pool().get().await.unwrap();
+        for (setting, value) in [
+            ("synchronous_commit", "on"),
+            ("default_transaction_isolation", "read committed"),
+            ("statement_timeout", "1400ms"),
+            ("lock_timeout", "1200ms"),
+            ("idle_in_transaction_session_timeout", "5s"),
+            ("search_path", "pg_catalog"),
+            ("application_name", "authflow"),
+        ] {
+            let row = client.query_one(&format!("SHOW {setting}"), &[]).await.unwrap();
+            assert_eq!(row.get::<_, &str>(0), value, "{setting}");
+        }
     }
 }

@@ -60,19 +60,17 @@ impl Trouble {
                 Self::Lost(StoreError::Unavailable(said))
             }
             SqlState::QUERY_CANCELED => last(StoreError::TimedOut(said)),
-            // A connection to a standby is of no use: the next one may find the primary.
-            SqlState::READ_ONLY_SQL_TRANSACTION => Self::Final {
-                error: StoreError::Unavailable(said),
-                discard: true,
-            },
             SqlState::UNDEFINED_TABLE
             | SqlState::UNDEFINED_COLUMN
             | SqlState::UNDEFINED_FUNCTION
             | SqlState::INVALID_SCHEMA_NAME => last(StoreError::Broken(format!(
                 "the schema is not ours: {said}; run `authflow migrate`"
             ))),
-            // A prepared statement that outlived a change of the schema, or that a PgBouncer gave to somebody else.
-            SqlState::FEATURE_NOT_SUPPORTED | SqlState::INVALID_SQL_STATEMENT_NAME => Self::Final {
+            // A connection to a standby is of no use: the next one may find the primary. The other two are a prepared
+            // statement that outlived a change of the schema, or that a PgBouncer gave to somebody else.
+            SqlState::READ_ONLY_SQL_TRANSACTION
+            | SqlState::FEATURE_NOT_SUPPORTED
+            | SqlState::INVALID_SQL_STATEMENT_NAME => Self::Final {
                 error: StoreError::Unavailable(said),
                 discard: true,
             },
@@ -131,6 +129,17 @@ pub(crate) fn of_pool(error: &PoolError) -> StoreError {
     }
 }
 
+/// Whether the database refuses connections: it is down, starting, or full.
+pub(crate) fn is_refusal(error: &PoolError) -> bool {
+    let (PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error))) = error else {
+        return false;
+    };
+    match error.code() {
+        Some(code) => [SqlState::CANNOT_CONNECT_NOW, SqlState::TOO_MANY_CONNECTIONS].contains(code),
+        None => io_error(error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused),
+    }
+}
+
 /// An error with its causes; tokio-postgres keeps them out of its own text.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -147,7 +156,9 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 fn is_late(error: &Error) -> bool {
-    std::error::Error::source(error)
-        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
-        .is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+    io_error(error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+}
+
+fn io_error(error: &Error) -> Option<&std::io::Error> {
+    std::error::Error::source(error)?.downcast_ref()
 }

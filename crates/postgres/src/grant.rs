@@ -1,7 +1,9 @@
 //! Grants and their authorization codes.
 
 use mcp_authflow::{
-    port::store::{CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, Standing, StoreResult},
+    port::store::{
+        CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, Standing, StoreResult,
+    },
     record::{CodeBinding, Grant, GrantId, GrantedResource},
 };
 use mcp_authflow_types::{ClientId, CodeChallenge, Timestamp, TokenHash};
@@ -11,7 +13,10 @@ use crate::{
     PostgresStore,
     ask::Doubt,
     client::{self, client_columns, from_one_beside_client},
-    row::{bytes, counter, did_something, digest, document, field, moment, optional_bytes, optional_moment, parsed},
+    row::{
+        bytes, counter, did_something, digest, document, field, moment, optional_bytes, optional_moment,
+        parsed,
+    },
     statement::Statement,
     token::{AccessColumns, RefreshColumns},
 };
@@ -114,8 +119,8 @@ static REDEEM: Statement = Statement {
 /// before its connection was lost?
 static AFTERWARDS: Statement = Statement {
     sql: "SELECT g.redeemed_at IS NOT NULL AS is_redeemed, \
-          EXISTS (SELECT FROM authflow.access_tokens t WHERE t.bucket = $2 AND t.hash = $3) AS is_ours \
-          FROM authflow.grants g WHERE g.code_hash = $1",
+          t.hash IS NOT NULL AS is_ours FROM authflow.grants g \
+          LEFT JOIN authflow.access_tokens t ON t.bucket = $2 AND t.hash = $3 WHERE g.code_hash = $1",
     types: &[Type::BYTEA, Type::INT4, Type::BYTEA],
 };
 
@@ -224,10 +229,7 @@ impl GrantStore for PostgresStore {
     async fn revoke_grant(&self, grant: GrantId, now: Timestamp) -> StoreResult<bool> {
         let grant: &[u8] = grant.as_bytes();
         // Repeated after a lost connection it may answer "not by this caller", but the grant has ended, which is the point.
-        let (rows, _) = self
-            .ask()
-            .write_again(&REVOKE, &[&grant, &now.seconds()])
-            .await?;
+        let (rows, _) = self.ask().write_again(&REVOKE, &[&grant, &now.seconds()]).await?;
         did_something(&rows)
     }
 
@@ -262,7 +264,12 @@ impl GrantStore for PostgresStore {
         Ok(false)
     }
 
-    async fn list_grants(&self, subject: &str, limit: u32, _now: Timestamp) -> StoreResult<Vec<GrantSummary>> {
+    async fn list_grants(
+        &self,
+        subject: &str,
+        limit: u32,
+        _now: Timestamp,
+    ) -> StoreResult<Vec<GrantSummary>> {
         let rows = self.ask().read(&LIST, &[&subject, &i64::from(limit)]).await?;
         rows.iter()
             .filter_map(|row| read_with_standing(row).transpose())

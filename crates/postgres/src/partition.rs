@@ -123,7 +123,9 @@ impl Listed {
         for row in rows {
             listed.now = field(row, "now")?;
             let name: &str = field(row, "name")?;
-            let bucket = name.strip_prefix(tokens.table).and_then(|rest| rest.strip_prefix('_'));
+            let bucket = name
+                .strip_prefix(tokens.table)
+                .and_then(|rest| rest.strip_prefix('_'));
             // The default partition has no number.
             if let Some(bucket) = bucket.and_then(|bucket| bucket.parse().ok()) {
                 listed.buckets.insert(bucket);

@@ -80,9 +80,7 @@ impl ResourceStore for PostgresStore {
 
     async fn list_resources(&self) -> StoreResult<Vec<ResourceRecord>> {
         let rows = self.ask().read(&LIST, &[]).await?;
-        rows.iter()
-            .filter_map(|row| read(row).transpose())
-            .collect()
+        rows.iter().filter_map(|row| read(row).transpose()).collect()
     }
 
     async fn remove_resource(&self, resource: &Resource) -> StoreResult<bool> {

@@ -111,11 +111,19 @@ impl fmt::Display for SchemaStatus {
 /// fails is undone as a whole.
 pub async fn migrate(config: &PostgresConfig) -> Result<MigrationReport, OpenError> {
     let client = connect_alone(&config.url).await?;
-    run(&client, &format!("SET lock_timeout = {}", WAIT_FOR_MIGRATOR.as_millis())).await?;
+    run(
+        &client,
+        &format!("SET lock_timeout = {}", WAIT_FOR_MIGRATOR.as_millis()),
+    )
+    .await?;
     // Held until the connection ends, however it ends.
     run(&client, &format!("SELECT pg_advisory_lock({ADVISORY_LOCK})")).await?;
     // A migration that waits for a busy table makes everybody behind it wait, too: better to give up soon.
-    run(&client, "SET lock_timeout = '5s'; SET client_min_messages = warning").await?;
+    run(
+        &client,
+        "SET lock_timeout = '5s'; SET client_min_messages = warning",
+    )
+    .await?;
 
     let found = match status_of(&client).await? {
         SchemaStatus::Current => MIGRATIONS.len(),
@@ -228,17 +236,14 @@ async fn connect_alone(url: &str) -> Result<Client, OpenError> {
     let Target { mut postgres, tls } = Target::of(url)?;
     postgres.connect_timeout(CONNECT);
     let connecting = async {
-        match tls {
-            Some(tls) => {
-                let (client, connection) = postgres.connect(tls).await?;
-                tokio::spawn(log_its_end(connection));
-                Ok(client)
-            }
-            None => {
-                let (client, connection) = postgres.connect(NoTls).await?;
-                tokio::spawn(log_its_end(connection));
-                Ok(client)
-            }
+        if let Some(tls) = tls {
+            let (client, connection) = postgres.connect(tls).await?;
+            tokio::spawn(log_its_end(connection));
+            Ok(client)
+        } else {
+            let (client, connection) = postgres.connect(NoTls).await?;
+            tokio::spawn(log_its_end(connection));
+            Ok(client)
         }
     };
     let connected = tokio::time::timeout(CONNECT, connecting).await;

@@ -51,3 +51,100 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
     .flatten()
     .copied()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use std::collections::BTreeSet;
+
+    use mcp_authflow_testkit::service::postgres::{FreshDatabase, PrivatePostgres};
+    use tokio_postgres::Client;
+
+    use super::*;
+
+    async fn migrated() -> (FreshDatabase, Client) {
+        let server = PrivatePostgres::shared().unwrap_or_else(|error| panic!("{error:#}"));
+        let database = server.fresh_database().unwrap();
+        crate::migrate(&crate::PostgresConfig::new(database.url()))
+            .await
+            .unwrap();
+        let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        (database, client)
+    }
+
+    /// The server refuses a statement whose parameters cannot be what is declared.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_statement_is_prepared_against_a_freshly_migrated_database() {
+        let (_database, client) = migrated().await;
+        for statement in all() {
+            let prepared = client.prepare_typed(statement.sql, statement.types).await;
+            let prepared = prepared.unwrap_or_else(|error| panic!("{error:?}\n{}", statement.sql));
+            assert_eq!(prepared.params(), statement.types, "{}", statement.sql);
+        }
+    }
+
+    /// Also after the five times that a plan is made for the parameters at hand, and also without locking the other
+    /// partitions, which a generic plan does before it prunes.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_statement_touches_one_partition_of_a_table() {
+        let (_database, client) = migrated().await;
+        let mut seen = 0;
+        for (number, statement) in all().enumerate() {
+            if !statement.sql.contains("_tokens t") {
+                continue;
+            }
+            seen += 1;
+            let types: Vec<&str> = statement.types.iter().map(Type::name).collect();
+            client
+                .batch_execute(&format!(
+                    "PREPARE plan_{number} ({}) AS {}",
+                    types.join(", "),
+                    statement.sql
+                ))
+                .await
+                .unwrap();
+            let values: Vec<&str> = statement.types.iter().map(sample_of).collect();
+            let explain = format!("EXPLAIN EXECUTE plan_{number} ({})", values.join(", "));
+            let mut plan = String::new();
+            for _ in 0..8 {
+                let rows = client.query(&explain, &[]).await.unwrap();
+                plan = rows
+                    .iter()
+                    .map(|row| row.get::<_, &str>(0))
+                    .collect::<Vec<_>>()
+                    .join(
+                        "
+",
+                    );
+            }
+            for table in ["access_tokens_", "refresh_tokens_"] {
+                let touched: BTreeSet<&str> = plan
+                    .match_indices(table)
+                    .map(|(at, _)| {
+                        plan[at..]
+                            .split(|c: char| !c.is_alphanumeric() && c != '_')
+                            .next()
+                            .unwrap()
+                    })
+                    .map(|name| name.trim_end_matches("_pkey"))
+                    .collect();
+                assert!(touched.len() <= 1, "{touched:?}\n{}\n{plan}", statement.sql);
+            }
+            assert!(!plan.contains("Subplans Removed"), "{plan}");
+        }
+        assert!(seen >= 6, "only {seen} statements name a table of tokens");
+    }
+
+    fn sample_of(kind: &Type) -> &'static str {
+        match *kind {
+            Type::INT4 => "500000",
+            Type::INT8 => "1",
+            Type::BOOL => "true",
+            Type::BYTEA => r"'\x00'",
+            _ => "'x'",
+        }
+    }
+}

@@ -77,7 +77,7 @@ static PEEK_ACCESS: Statement = Statement {
 };
 
 static REVOKE_ACCESS: Statement = Statement {
-    sql: "WITH gone AS (DELETE FROM authflow.access_tokens WHERE bucket = $1 AND hash = $2 RETURNING 1) \
+    sql: "WITH gone AS (DELETE FROM authflow.access_tokens t WHERE t.bucket = $1 AND t.hash = $2 RETURNING 1) \
           SELECT count(*) AS done FROM gone",
     types: &[Type::INT4, Type::BYTEA],
 };

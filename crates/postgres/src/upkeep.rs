@@ -103,7 +103,11 @@ static PURGE_STRAY_ACCESS: Statement = Statement {
 
 /// Spent ones are remembered until their grant's last day has passed.
 static PURGE_STRAY_REFRESH: Statement = Statement {
-    sql: purge!("refresh_tokens_default", "hash", "bucket < authflow.clock() / 86400"),
+    sql: purge!(
+        "refresh_tokens_default",
+        "hash",
+        "bucket < authflow.clock() / 86400"
+    ),
     types: &[Type::INT8],
 };
 
@@ -131,11 +135,13 @@ impl UpkeepStore for PostgresStore {
     async fn purge_expired(&self, _now: Timestamp, limit: u32) -> StoreResult<Purged> {
         let ask = self.ask_within(CLEAN_UP);
         let limit = i64::from(limit);
-        let mut purged = Purged::default();
-        purged.interactions = delete(&ask, &PURGE_INTERACTIONS, limit).await?;
-        purged.grants = delete(&ask, &PURGE_GRANTS, limit).await?;
-        purged.sessions = delete(&ask, &PURGE_SESSIONS, limit).await?;
-        purged.clients = delete(&ask, &PURGE_CLIENTS, limit).await?;
+        let mut purged = Purged {
+            interactions: delete(&ask, &PURGE_INTERACTIONS, limit).await?,
+            grants: delete(&ask, &PURGE_GRANTS, limit).await?,
+            sessions: delete(&ask, &PURGE_SESSIONS, limit).await?,
+            clients: delete(&ask, &PURGE_CLIENTS, limit).await?,
+            tokens: 0,
+        };
         for (tokens, stray) in [
             (ACCESS_TOKENS, &PURGE_STRAY_ACCESS),
             (REFRESH_TOKENS, &PURGE_STRAY_REFRESH),

@@ -73,7 +73,11 @@ static HAS_ANY: Statement = Statement {
 };
 
 static LOAD: Statement = Statement {
-    sql: concat!("SELECT ", user_columns!(), " FROM authflow.users u WHERE u.username = $1"),
+    sql: concat!(
+        "SELECT ",
+        user_columns!(),
+        " FROM authflow.users u WHERE u.username = $1"
+    ),
     types: &[Type::TEXT],
 };
 
