@@ -188,7 +188,9 @@ mod tests {
         fn new(queue: usize) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let connection = Connection::open(folder.path().join("t.sqlite")).unwrap();
-            connection.busy_timeout(std::time::Duration::from_millis(20)).unwrap();
+            connection
+                .busy_timeout(std::time::Duration::from_millis(20))
+                .unwrap();
             connection
                 .execute_batch("CREATE TABLE t (x INTEGER PRIMARY KEY)")
                 .unwrap();

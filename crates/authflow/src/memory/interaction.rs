@@ -13,7 +13,7 @@ impl State {
         &mut self,
         id: InteractionId,
         browser: &TokenHash,
-        closing: Closing<'_>,
+        closing: &Closing<'_>,
         now: Timestamp,
     ) -> CloseInteraction {
         match self.interactions.get(&id) {
@@ -30,7 +30,7 @@ impl State {
             grant,
             subject_generation,
             keep_client_until,
-        } = closing
+        } = *closing
         {
             let subject = self.subject(&grant.subject);
             if subject.is_disabled || subject_generation.is_some_and(|known| known != subject.generation) {
@@ -87,6 +87,6 @@ impl InteractionStore for MemoryStore {
         closing: Closing<'_>,
         now: Timestamp,
     ) -> StoreResult<CloseInteraction> {
-        Ok(self.state().close_interaction(id, browser, closing, now))
+        Ok(self.state().close_interaction(id, browser, &closing, now))
     }
 }

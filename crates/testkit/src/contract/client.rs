@@ -213,7 +213,7 @@ pub async fn wanted_resources_come_in_the_order_asked(store: &dyn WholeStore) {
     );
 
     let without = store
-        .load_client_with_resources(&sample::client_id(), &[b.resource.clone()])
+        .load_client_with_resources(&sample::client_id(), std::slice::from_ref(&b.resource))
         .await
         .unwrap();
     assert!(without.client.is_none());

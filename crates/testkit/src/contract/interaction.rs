@@ -252,7 +252,7 @@ pub async fn an_approval_keeps_a_registered_client_and_never_shortens_its_life(s
     approve(store, &client, &long).await;
     assert_eq!(end_of(&client).await, Some(long.expires_at));
     let mut short = sample::grant(&client, scene.user.id.as_str(), &scene.resource);
-    short.expires_at = short.expires_at - Duration::from_hours(24);
+    short.expires_at = short.expires_at - Duration::from_secs(86_400);
     approve(store, &client, &short).await;
     assert_eq!(end_of(&client).await, Some(long.expires_at));
     approve(store, &scene.client, &scene.grant).await;

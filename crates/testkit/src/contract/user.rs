@@ -97,7 +97,7 @@ pub async fn disabling_and_enabling_is_told_to_the_reader(store: &dyn WholeStore
 pub async fn a_new_password_is_read_back(store: &dyn WholeStore) {
     let mut user = sample::user();
     add_user(store, &user).await;
-    user.password_hash = "$argon2id$another".to_owned();
+    "$argon2id$another".clone_into(&mut user.password_hash);
     assert!(
         store
             .set_user_password(&user.id, &user.password_hash)
