@@ -131,11 +131,12 @@ impl Config {
             read.parsed("listen", "127.0.0.1:8000", "an address such as 127.0.0.1:8000")?;
         let own_issuer = format!("http://{listen}");
         let issuer: Issuer = read.with("issuer", &own_issuer, |text| {
-            Issuer::parse(text).map_err(|error| match text == own_issuer {
-                true => {
+            Issuer::parse(text).map_err(|error| {
+                if text == own_issuer {
                     "set issuer to the public address of this server, such as https://auth.example".to_owned()
+                } else {
+                    error.to_string()
                 }
-                false => error.to_string(),
             })
         })?;
         let data_dir: PathBuf = read.text("data_dir", &default_data_dir())?.into();
@@ -438,6 +439,18 @@ mod tests {
         ] {
             let error = read(file, environment, &[]).unwrap_err();
             assert!(error.contains(said), "{file:?} {environment:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_reference_names_every_key() {
+        let reference = include_str!("../../../docs/configuration.md");
+        for one in read("", &[], &[]).unwrap().effective {
+            assert!(
+                reference.contains(&format!("`{}`", one.key)),
+                "{} is not in docs/configuration.md",
+                one.key
+            );
         }
     }
 

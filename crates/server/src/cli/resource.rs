@@ -121,6 +121,7 @@ impl ResourceVerb {
                 name,
                 scopes,
                 client_id,
+                env,
             } => {
                 let scopes = scopes
                     .iter()
