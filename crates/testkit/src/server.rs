@@ -129,6 +129,8 @@ impl TestServerBuilder {
             Some(binary) => binary.clone(),
             None => built_binary()?,
         };
+        // It is run in a folder of its own.
+        let binary = std::path::absolute(binary)?;
         let folder = tempfile::Builder::new().prefix("authflow-server-").tempdir()?;
         let place = Place {
             builder: self,

@@ -4,6 +4,7 @@
 //! difference between the two is what our server does with a request.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use axum::Router;
@@ -13,6 +14,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
+/// How long a request's head may take.
+const HEADER_DEADLINE: Duration = Duration::from_secs(15);
 /// As long as what our server answers.
 const INTROSPECTION: &str = r#"{"active":true,"scope":"hello:read","client_id":"machine","token_type":"Bearer","exp":1900000000,"iat":1899999400,"sub":"machine","aud":"http://127.0.0.1:8001/mcp","iss":"http://127.0.0.1:8000"}"#;
 const TOKEN: &str = r#"{"access_token":"mcpat_0000AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA000000","token_type":"Bearer","expires_in":600,"refresh_token":"mcprt_0000AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA000000","scope":"hello:read"}"#;

@@ -14,9 +14,9 @@ use anyhow::{Context, Result, ensure};
 use tokio::task::JoinSet;
 
 use super::checker;
-use super::history::{Answer, Event, History};
+use super::history::{Answer, History};
 use super::house::{House, StoreKind};
-use super::load::Worker;
+use super::load::{About, Worker};
 use super::random::Random;
 use crate::crowd::caller::Caller;
 use crate::crowd::username;
@@ -27,6 +27,9 @@ const TASKS: usize = 8;
 /// The load has begun by then, and every kind of call has been made by the end.
 const SHORTEST_LIFE: Duration = Duration::from_millis(100);
 const LONGEST_LIFE: Duration = Duration::from_secs(2);
+
+/// Where one is lost, many are.
+const MAX_SHOWN: usize = 10;
 
 /// The flags of `cargo xtask faults crash`.
 #[derive(Clone, Debug, clap::Args)]
@@ -82,6 +85,15 @@ async fn rounds(house: &mut House, times: u32, mut random: Random) -> Result<Tal
         house.server.kill()?;
         workers = join(tasks).await?.0;
 
+        let events = history.events();
+        let under_load = &events[read..];
+        let open = under_load
+            .iter()
+            .filter(|event| event.answer == Answer::Unknown)
+            .count();
+        let answered = under_load.len() - open;
+        unanswered += open;
+
         let start = Instant::now();
         house
             .server
@@ -90,25 +102,26 @@ async fn rounds(house: &mut House, times: u32, mut random: Random) -> Result<Tal
         let downtime = start.elapsed();
         // What had no answer before the kill is asked again within the retry window.
         workers = join(spawn(workers, &history, Phase::Settle)).await?.0;
-        let (back, checked) = join(spawn(workers, &history, Phase::Ask)).await?;
+        let about = if round == times {
+            About::Everything
+        } else {
+            About::NewAndSomeOld
+        };
+        let (back, checked) = join(spawn(workers, &history, Phase::Ask(about))).await?;
         workers = back;
 
         let events = history.events();
-        let new = &events[read..];
-        let open = new.iter().filter(|event| event.answer == Answer::Unknown).count();
-        unanswered += open;
         let violations = checker::check(&events);
         let panics = house.server.output().text().matches("panicked at").count();
         println!(
-            "round {round}: killed after {} ms; {} exchanges, {open} without an answer; \
+            "round {round}: killed after {} ms; {answered} answers, {open} exchanges without one; \
              back after {} ms; {checked} tokens asked about; {} violations, {panics} panics",
             life.as_millis(),
-            acknowledged(new),
             downtime.as_millis(),
             violations.len(),
         );
         read = events.len();
-        for violation in &violations {
+        for violation in violations.iter().take(MAX_SHOWN) {
             println!("  {violation}");
         }
         tally += Tally::one(violations.is_empty() && panics == 0);
@@ -124,19 +137,12 @@ async fn rounds(house: &mut House, times: u32, mut random: Random) -> Result<Tal
     Ok(tally)
 }
 
-fn acknowledged(events: &[Event]) -> usize {
-    events
-        .iter()
-        .filter(|event| event.answer != Answer::Unknown)
-        .count()
-}
-
 /// What the tasks do.
 #[derive(Clone, Copy)]
 enum Phase {
     Work,
     Settle,
-    Ask,
+    Ask(About),
 }
 
 type Tasks = JoinSet<Result<(Worker, usize)>>;
@@ -150,8 +156,8 @@ fn spawn(workers: Vec<Worker>, history: &std::sync::Arc<History>, phase: Phase) 
             match phase {
                 Phase::Work => worker.work(&history).await?,
                 Phase::Settle => worker.settle(&history).await?,
-                Phase::Ask => {
-                    count = worker.ask_about_everything(&history).await?;
+                Phase::Ask(about) => {
+                    count = worker.ask(&history, about).await?;
                     worker.spend_again(&history).await?;
                 }
             }

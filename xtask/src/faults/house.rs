@@ -9,9 +9,11 @@ use mcp_authflow_testkit::service::postgres::PrivatePostgres;
 use crate::crowd::bootstrap;
 use crate::provide;
 
-/// A store that survives the server's end.
+/// Where the server keeps its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum StoreKind {
+    /// In the process, gone with it: the checker must find that everything is lost.
+    Memory,
     /// One file.
     Sqlite,
     /// A private PostgreSQL that keeps what it has acknowledged.
@@ -29,6 +31,7 @@ impl House {
     /// Starts a server with one person for each of `people` tasks.
     pub(super) fn start(binary: PathBuf, kind: StoreKind, people: usize) -> Result<Self> {
         let (store, postgres) = match kind {
+            StoreKind::Memory => (Store::Memory, None),
             StoreKind::Sqlite => (Store::Sqlite, None),
             StoreKind::Postgres => {
                 provide::postgres::provide()?;

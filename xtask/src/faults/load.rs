@@ -10,6 +10,8 @@ use crate::crowd::caller::{Caller, Code};
 
 /// Access tokens live ten minutes; after nine nobody asks about them any more.
 const ASKABLE: Duration = Duration::from_secs(9 * 60);
+/// Longer than two rounds take.
+const LATELY: Duration = Duration::from_secs(10);
 /// More families than this are not begun, since a sign-in costs a password hash.
 const MAX_FAMILIES: usize = 30;
 
@@ -45,6 +47,15 @@ pub(super) struct Worker {
     families: Vec<Family>,
     /// A code whose redemption had no answer.
     open_code: Option<(FamilyId, Code)>,
+}
+
+/// Which tokens are asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// Every one that still lives.
+    Everything,
+    /// The new ones and one in twenty of the others, so that a long run does not only ask.
+    NewAndSomeOld,
 }
 
 /// The server does not answer any more.
@@ -238,12 +249,17 @@ impl Worker {
         Ok(())
     }
 
-    /// After a restart: asks about every access token that was ever acknowledged.
-    pub(super) async fn ask_about_everything(&mut self, history: &History) -> Result<usize> {
+    /// After a restart: asks about access tokens that were acknowledged; all that were granted
+    /// lately, and of the older ones all or some. Returns how many.
+    pub(super) async fn ask(&mut self, history: &History, about: About) -> Result<usize> {
         let mut count = 0;
         for family in &mut self.families {
             family.access.retain(|access| access.granted.elapsed() < ASKABLE);
             for access in &family.access {
+                let is_old = access.granted.elapsed() > LATELY;
+                if about == About::NewAndSomeOld && is_old && self.random.below(20) > 0 {
+                    continue;
+                }
                 introspect(&self.caller, history, family.id, &access.token)
                     .await?
                     .map_err(not_back)?;
