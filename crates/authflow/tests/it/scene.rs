@@ -283,3 +283,12 @@ pub(crate) fn refused<T: std::fmt::Debug>(
 ) {
     assert_eq!(result.unwrap_err(), ErrorResponse::new(code));
 }
+
+/// What a client that tried HTTP Basic is answered when it is not let in (RFC 6749 §5.2).
+pub(crate) fn challenged<T: std::fmt::Debug>(result: Result<T, ErrorResponse>) {
+    let challenge = ErrorResponse {
+        basic_challenge: true,
+        ..mcp_authflow_types::ErrorCode::InvalidClient.into()
+    };
+    assert_eq!(result.unwrap_err(), challenge);
+}
