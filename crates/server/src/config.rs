@@ -161,27 +161,7 @@ impl Config {
         let certificate = read.optional("tls.certificate_file")?;
         let key = read.optional("tls.key_file")?;
         let templates_dir = read.optional("templates_dir")?.map(PathBuf::from);
-        let default_resource = read
-            .optional("default_resource")?
-            .map(|text| {
-                Resource::parse(&text)
-                    .map_err(|error| read.wrong("default_resource", &text, &error.to_string()))
-            })
-            .transpose()?;
-
-        let defaults = Settings::new(issuer.clone());
-        let lifetimes = defaults.lifetimes;
-        let mut settings = defaults;
-        settings.default_resource = default_resource;
-        settings.let_basic_and_post_swap =
-            read.boolean("let_basic_and_post_swap", settings.let_basic_and_post_swap)?;
-        settings.accept_unregistered_loopback_resources = read.boolean(
-            "accept_unregistered_loopback_resources",
-            settings.accept_unregistered_loopback_resources,
-        )?;
-        settings.lifetimes = read_lifetimes(&mut read, lifetimes)?;
-        settings.registration = read_registration(&mut read, settings.registration)?;
-
+        let settings = read_settings(&mut read, &issuer)?;
         let sessions = Sessions {
             idle: read.duration("sessions.idle", 30 * MINUTE, MINUTE..=DAY)?,
             absolute: read.duration("sessions.absolute", DAY / 2, MINUTE..=30 * DAY)?,
@@ -261,6 +241,25 @@ fn check_transport(
         )));
     }
     Ok(())
+}
+
+fn read_settings(read: &mut Reader, issuer: &Issuer) -> Result<Settings, ConfigError> {
+    let mut settings = Settings::new(issuer.clone());
+    settings.default_resource = read
+        .optional("default_resource")?
+        .map(|text| {
+            Resource::parse(&text).map_err(|error| read.wrong("default_resource", &text, &error.to_string()))
+        })
+        .transpose()?;
+    settings.let_basic_and_post_swap =
+        read.boolean("let_basic_and_post_swap", settings.let_basic_and_post_swap)?;
+    settings.accept_unregistered_loopback_resources = read.boolean(
+        "accept_unregistered_loopback_resources",
+        settings.accept_unregistered_loopback_resources,
+    )?;
+    settings.lifetimes = read_lifetimes(read, settings.lifetimes)?;
+    settings.registration = read_registration(read, settings.registration)?;
+    Ok(settings)
 }
 
 fn read_lifetimes(read: &mut Reader, default: Lifetimes) -> Result<Lifetimes, ConfigError> {

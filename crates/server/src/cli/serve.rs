@@ -161,7 +161,7 @@ async fn say_hello(config: &Config, opened: &Opened) -> anyhow::Result<()> {
         Database::Sqlite(path) => format!("in {}", path.display()),
         Database::Postgres { .. } => "in PostgreSQL".to_owned(),
     };
-    println!("authflow listening on {}", config.issuer);
+    println!("authflow {}", env!("CARGO_PKG_VERSION"));
     println!("  state    {state}");
     if config.listen.to_string() != config.issuer.origin().trim_start_matches("http://") {
         println!("  socket   {}", config.listen);
@@ -170,6 +170,8 @@ async fn say_hello(config: &Config, opened: &Opened) -> anyhow::Result<()> {
         println!("  There is no account yet. Make the first one, an administrator, here (good once):");
         println!("  {}", login::setup_link(&config.issuer, &opened.key));
     }
+    // Last, since this is what scripts wait for.
+    println!("authflow listening on {}", config.issuer);
     Ok(())
 }
 
