@@ -92,6 +92,9 @@ impl Chromium {
             view: Mutex::new(View::DESKTOP),
             _processes: launched.processes,
         };
+        // A window without the focus would show no autofocus and no caret.
+        this.cdp("Emulation.setFocusEmulationEnabled", json!({ "enabled": true }))
+            .await?;
         this.set_view(View::DESKTOP, Scheme::Light).await?;
         Ok(this)
     }
@@ -122,19 +125,44 @@ impl Chromium {
             "width": view.width, "height": view.height, "deviceScaleFactor": 1, "mobile": view.is_phone,
         });
         self.cdp("Emulation.setDeviceMetricsOverride", metrics).await?;
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme.as_str() }] });
+        let features = json!({ "features": [
+            { "name": "prefers-color-scheme", "value": scheme.as_str() },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ] });
         self.cdp("Emulation.setEmulatedMedia", features).await?;
+        self.settle().await?;
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
+        Ok(())
+    }
+
+    /// Lets every transition come to its end, so that nothing is looked at half-way.
+    async fn settle(&self) -> Result<()> {
+        // Asking for a size makes the browser apply the styles, which is what starts transitions.
+        let script = "document.documentElement.offsetWidth; \
+            document.getAnimations().forEach((animation) => animation.finish())";
+        self.script(script, vec![]).await?;
         Ok(())
     }
 
     /// A picture of the whole page, also of what lies below the window, as PNG.
     pub async fn picture(&self) -> Result<Vec<u8>> {
         use base64::Engine as _;
+        self.settle().await?;
         let options = json!({ "format": "png", "captureBeyondViewport": true, "optimizeForSpeed": false });
         let answer = self.cdp("Page.captureScreenshot", options).await?;
         let data = answer["data"].as_str().context("chromium sent no picture")?;
         Ok(base64::engine::general_purpose::STANDARD.decode(data)?)
+    }
+
+    /// Rewrites a piece of the page's text, for pictures that must not change from run to run.
+    pub async fn reword(&self, from: &str, to: &str) -> Result<()> {
+        let script = "const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT); \
+            while (walker.nextNode()) { \
+              const node = walker.currentNode; \
+              if (node.data.includes(arguments[0])) node.data = node.data.replaceAll(arguments[0], arguments[1]); \
+            }";
+        self.script(script, vec![json!(from), json!(to)]).await?;
+        Ok(())
     }
 
     /// Forgets every cookie, so that the next visit is a stranger's.

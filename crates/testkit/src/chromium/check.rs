@@ -26,6 +26,7 @@ struct Focus {
 impl Chromium {
     /// Everything that is wrong with the page shown; an empty list is what a test wants.
     pub async fn faults(&self) -> Result<Vec<String>> {
+        self.settle().await?;
         let mut faults: Vec<String> = {
             let width = self.view.lock().unwrap_or_else(PoisonError::into_inner).width;
             serde_json::from_value(self.script(PAGE_CHECK, vec![json!(width)]).await?)?
@@ -82,6 +83,7 @@ impl Chromium {
                 faults.push(format!("the focus on {name} does not show"));
             }
         }
+        self.script(TAB_ORDER, vec![json!("end")]).await?;
         Ok(faults)
     }
 

@@ -109,6 +109,11 @@ impl Stage {
         })
     }
 
+    /// Where its servers listen.
+    pub(super) fn ports(&self) -> [u16; 2] {
+        [self.house.server.port(), self.untouched.port()]
+    }
+
     /// An authorization request as a client would make it.
     fn authorize(&self, client_id: &str, redirect_uri: &str, resource: &str, scope: &str) -> Result<String> {
         let url = Url::parse_with_params(
@@ -214,12 +219,17 @@ impl Scene {
                 sign_in(chromium).await
             }
             Self::ConsentLoopback => {
-                self.open_as_stranger(chromium, stage, "Claude Code", "http://localhost:3118/callback")
-                    .await
+                self.open_as_stranger(
+                    chromium,
+                    stage,
+                    "Terminal Helper",
+                    "http://localhost:3118/callback",
+                )
+                .await
             }
             Self::ConsentPrivateScheme => {
-                let redirect_uri = "cursor://anysphere.cursor-mcp/oauth/callback";
-                self.open_as_stranger(chromium, stage, "Cursor", redirect_uri)
+                let redirect_uri = "sketchpad://oauth/callback";
+                self.open_as_stranger(chromium, stage, "Sketchpad", redirect_uri)
                     .await
             }
             Self::ConsentManyScopes => {
