@@ -170,7 +170,7 @@ async fn note(
     let start = Instant::now();
     let result = judgement.await;
     if let Err(error) = &result {
-        eprintln!("error: {error:?}");
+        eprintln!("error: {error:#}");
     }
     table.push(Row {
         judge: judge.to_owned(),

@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Tally> {
         if !arguments.check {
             std::fs::write(folder.join("README.md"), index())?;
         }
-        println!("\nscreens: {tally}, in {}", folder.display());
+        eprintln!("\nthe pictures are in {}", folder.display());
         Ok(tally)
     })?
 }
