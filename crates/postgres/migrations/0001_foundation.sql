@@ -106,9 +106,9 @@ CREATE TABLE authflow.grants (
 CREATE INDEX grants_subject ON authflow.grants (subject);
 CREATE INDEX grants_purge ON authflow.grants (purge_at);
 
--- Tokens lie in one partition a bucket (an hour for access tokens, a day for refresh tokens). A bucket that has passed is
--- dropped whole, so nothing here is indexed by expiry, client or grant: that would cost every insert and every clean-up.
--- The default partitions catch what no partition was made for; a row in one of them raises an alarm.
+-- Tokens lie in partitions by bucket (an hour for access tokens, a day for refresh tokens; a partition holds a few buckets).
+-- What has passed is dropped whole, so nothing here is indexed by expiry, client or grant: that would cost every insert and
+-- every clean-up. The default partitions catch what no partition was made for; a row in one of them raises an alarm.
 
 -- The subject is left out where it is the grant's, or the client's own; the resource where it is spelled as registered.
 CREATE TABLE authflow.access_tokens (
@@ -124,7 +124,7 @@ CREATE TABLE authflow.access_tokens (
     subject text COLLATE "C",
     resource text,
     PRIMARY KEY (hash, bucket)
-) PARTITION BY LIST (bucket);
+) PARTITION BY RANGE (bucket);
 CREATE TABLE authflow.access_tokens_default PARTITION OF authflow.access_tokens DEFAULT;
 
 -- A spent token stays, with its successor and the sealed answer, until its bucket, the last day of its grant, has passed.
@@ -138,5 +138,5 @@ CREATE TABLE authflow.refresh_tokens (
     successor bytea,
     sealed bytea,
     PRIMARY KEY (hash, bucket)
-) PARTITION BY LIST (bucket);
+) PARTITION BY RANGE (bucket);
 CREATE TABLE authflow.refresh_tokens_default PARTITION OF authflow.refresh_tokens DEFAULT;

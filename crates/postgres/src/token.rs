@@ -92,12 +92,12 @@ static PEEK_REFRESH: Statement = Statement {
         stands!(),
         " AS g_stands, t.hash AS t_hash, t.bucket AS t_bucket, t.issued_at AS t_issued_at, \
          t.expires_at AS t_expires_at, t.spent_at AS t_spent_at, t.successor AS t_successor, t.sealed AS t_sealed, \
-         n.spent_at IS NOT NULL AS t_successor_is_spent",
+         coalesce((SELECT n.spent_at IS NOT NULL FROM authflow.refresh_tokens n \
+         WHERE n.bucket = $2 AND n.hash = t.successor), false) AS t_successor_is_spent",
         from_one_beside_client!(),
         "LEFT JOIN (authflow.refresh_tokens t JOIN authflow.grants g ON g.id = t.grant_id",
         grant_parties!(),
-        "LEFT JOIN authflow.refresh_tokens n ON n.bucket = $2 AND n.hash = t.successor) \
-         ON t.bucket = $2 AND t.hash = $3"
+        ") ON t.bucket = $2 AND t.hash = $3"
     ),
     types: &[Type::TEXT, Type::INT4, Type::BYTEA],
 };
@@ -151,11 +151,11 @@ static AFTERWARDS: Statement = Statement {
         "SELECT t.spent_at IS NOT NULL AS is_spent, t.sealed AS sealed, t.successor IS NOT DISTINCT FROM $5 AS is_ours, ",
         stands!(),
         " AND g.expires_at > authflow.clock() AS grant_stands, \
-         authflow.clock() - t.spent_at < $4 AND n.hash IS NOT NULL AND n.spent_at IS NULL AS may_retry \
+         authflow.clock() - t.spent_at < $4 AND coalesce((SELECT n.spent_at IS NULL \
+         FROM authflow.refresh_tokens n WHERE n.bucket = $1 AND n.hash = t.successor), false) AS may_retry \
          FROM authflow.refresh_tokens t JOIN authflow.grants g ON g.id = t.grant_id",
         grant_parties!(),
-        "LEFT JOIN authflow.refresh_tokens n ON n.bucket = $1 AND n.hash = t.successor \
-         WHERE t.bucket = $1 AND t.hash = $2 AND t.grant_id = $3"
+        "WHERE t.bucket = $1 AND t.hash = $2 AND t.grant_id = $3"
     ),
     types: &[Type::INT4, Type::BYTEA, Type::BYTEA, Type::INT8, Type::BYTEA],
 };

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{connect, fresh_store};
+use crate::support::{connect, fresh_store, new_store};
 use mcp_authflow::port::{
     StoreError,
     store::{ClientStore as _, GrantStore as _, RotateRefreshToken, TokenStore as _, UpkeepStore as _},
@@ -208,7 +208,7 @@ async fn a_lock_that_is_not_let_go_is_unavailable_in_time() {
 /// F-20
 #[tokio::test(flavor = "multi_thread")]
 async fn a_serialization_failure_is_tried_again_twice_and_no_more() {
-    let store = fresh_store().await;
+    let store = new_store().await;
     let scene = Scene::approved(&*store).await;
     let other = connect(&store.url).await;
     other
@@ -242,7 +242,7 @@ async fn a_serialization_failure_is_tried_again_twice_and_no_more() {
 /// F-22
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_server_is_unavailable_until_it_can_be_written() {
-    let store = fresh_store().await;
+    let store = new_store().await;
     let scene = Scene::approved(&*store).await;
     let other = connect(&store.url).await;
     let set_read_only = async |value: &str| {

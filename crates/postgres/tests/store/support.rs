@@ -1,24 +1,32 @@
-//! A migrated database of a test's own, cloned from a template that is made once a server.
+//! A migrated database of a test's own.
+//!
+//! Making one takes longer than most tests do, so most of them borrow one that was there before and empty it first. A
+//! lock on the server says which are lent, so that this works between processes, too. A test that changes more than rows
+//! gets a new one.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     ops::Deref,
-    sync::OnceLock,
-    time::Duration,
 };
 
 use mcp_authflow_postgres::{PostgresConfig, PostgresStore, migrate};
-use mcp_authflow_testkit::{
-    contract::sample,
-    service::postgres::{FreshDatabase, PrivatePostgres},
-};
+use mcp_authflow_testkit::service::postgres::{FreshDatabase, PrivatePostgres};
 use tokio_postgres::{Client, NoTls};
 
-/// A store on a database that nobody else has, and that goes with this value.
+/// A store on a database that nobody else uses meanwhile.
 pub(crate) struct Fresh {
+    // Dropped in this order: the store lets go of the database before somebody else may have it.
     pub(crate) store: PostgresStore,
     pub(crate) url: String,
-    name: String,
+    _held: Held,
+}
+
+/// What ends with the test.
+enum Held {
+    /// The connection with the lock.
+    Borrowed(#[expect(dead_code, reason = "it is held for its lock")] Client),
+    /// The database itself.
+    New(#[expect(dead_code, reason = "it is dropped at the end")] FreshDatabase),
 }
 
 impl Deref for Fresh {
@@ -29,51 +37,47 @@ impl Deref for Fresh {
     }
 }
 
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        // On a thread of its own, because a test that is asynchronous already must not block on a second runtime.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async { admin().await.batch_execute(&drop).await.unwrap() });
-        });
-        let is_dropped = dropped.join().is_ok();
-        assert!(
-            is_dropped || std::thread::panicking(),
-            "cannot drop the database of a test"
-        );
-    }
-}
-
 fn server() -> &'static PrivatePostgres {
     PrivatePostgres::shared().unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// An empty database on the server that this process uses.
+/// An empty database.
 pub(crate) fn empty_database() -> FreshDatabase {
     server()
         .fresh_database()
         .unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// A store on a freshly migrated database.
+/// A store on a migrated database without rows. The test may change rows, and nothing else.
 pub(crate) async fn fresh_store() -> Fresh {
     fresh_store_with(|_| {}).await
 }
 
-/// A store on a freshly migrated database, with a change to how it connects.
+/// A store on a migrated database without rows, with a change to how it connects.
 pub(crate) async fn fresh_store_with(change: impl FnOnce(&mut PostgresConfig)) -> Fresh {
-    let name = format!("authflow_test_{}_{}", std::process::id(), sample::number());
-    let create = format!("CREATE DATABASE {name} TEMPLATE {}", template().await);
-    patiently(&create).await;
-    let url = url_of(&name);
+    let (url, lock) = borrow_database().await;
     let mut config = PostgresConfig::new(&url);
+    // Also makes the partitions of today, when the database is from yesterday.
+    migrate(&config).await.unwrap();
+    connect(&url).await.batch_execute(EMPTY).await.unwrap();
     change(&mut config);
-    let store = PostgresStore::connect(&config).await.unwrap();
-    Fresh { store, url, name }
+    Fresh {
+        store: PostgresStore::connect(&config).await.unwrap(),
+        url,
+        _held: Held::Borrowed(lock),
+    }
+}
+
+/// A store on a new database, for a test that changes the schema or a setting.
+pub(crate) async fn new_store() -> Fresh {
+    let database = empty_database();
+    let config = PostgresConfig::new(database.url());
+    migrate(&config).await.unwrap();
+    Fresh {
+        store: PostgresStore::connect(&config).await.unwrap(),
+        url: database.url().to_owned(),
+        _held: Held::New(database),
+    }
 }
 
 /// A connection beside the store.
@@ -83,76 +87,44 @@ pub(crate) async fn connect(url: &str) -> Client {
     client
 }
 
-async fn admin() -> Client {
-    connect(server().url()).await
-}
-
-fn url_of(database: &str) -> String {
-    let (server, _) = server().url().rsplit_once('/').unwrap();
-    format!("{server}/{database}")
-}
-
-/// Cloning some hundred partitions takes longer than most tests. Kept are those in which the samples' tokens lie: of the
-/// next two hours, and of today and the days around the end of a grant.
-const FEWER_PARTITIONS: &str = "
-    DO $$ DECLARE one text; BEGIN
+/// Deletes every row but the history of migrations.
+const EMPTY: &str = "
+    DO $$ DECLARE one regclass; BEGIN
         FOR one IN
-            SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-            WHERE i.inhparent IN ('authflow.access_tokens'::regclass, 'authflow.refresh_tokens'::regclass)
-            AND c.relname ~ '[0-9]$' AND NOT CASE
-                WHEN c.relname LIKE 'access%'
-                THEN substring(c.relname FROM '[0-9]+$')::bigint <= authflow.clock() / 3600 + 1
-                ELSE substring(c.relname FROM '[0-9]+$')::bigint - authflow.clock() / 86400 IN (0, 1, 89, 90, 91)
-            END
-        LOOP EXECUTE format('DROP TABLE authflow.%I', one); END LOOP;
+            SELECT oid FROM pg_class WHERE relnamespace = 'authflow'::regnamespace AND relkind IN ('r', 'p')
+            AND NOT relispartition AND relname <> 'migrations'
+        LOOP EXECUTE format('DELETE FROM %s', one); END LOOP;
     END $$";
 
-/// The template of this hour's partitions and this source's schema; another process may have made it.
-async fn template() -> &'static str {
-    static NAME: OnceLock<String> = OnceLock::new();
-    if let Some(name) = NAME.get() {
-        return name;
-    }
+/// A database of this source's schema that nobody has now, made if there is none; and the connection that says so.
+async fn borrow_database() -> (String, Client) {
     let mut hasher = DefaultHasher::new();
     include_str!("../../migrations/0001_foundation.sql").hash(&mut hasher);
-    FEWER_PARTITIONS.hash(&mut hasher);
-    let name = format!(
-        "authflow_template_{:016x}_{}",
-        hasher.finish(),
-        sample::now().seconds() / 3_600
-    );
-    let admin = admin().await;
-    // One process makes it; the lock ends with this connection.
-    admin.batch_execute("SELECT pg_advisory_lock(7)").await.unwrap();
-    let there = format!("SELECT FROM pg_database WHERE datname = '{name}'");
-    if admin.query(&there, &[]).await.unwrap().is_empty() {
-        let draft = format!("{name}_draft_{}", std::process::id());
-        admin
-            .batch_execute(&format!("CREATE DATABASE {draft} TEMPLATE template0"))
+    // Four bytes of the hash: what an advisory lock has room for.
+    let schema = i32::from_be_bytes(hasher.finish().to_be_bytes()[..4].try_into().unwrap());
+    // A server of this process names a database of its own in its URL; its neighbours are ours, too.
+    let (address, _) = server().url().rsplit_once('/').unwrap();
+    let admin = connect(&format!("{address}/postgres")).await;
+    for number in 0..100_i32 {
+        let row = admin
+            .query_one("SELECT pg_try_advisory_lock($1, $2)", &[&schema, &number])
             .await
             .unwrap();
-        migrate(&PostgresConfig::new(url_of(&draft))).await.unwrap();
-        connect(&url_of(&draft))
-            .await
-            .batch_execute(FEWER_PARTITIONS)
-            .await
-            .unwrap();
-        patiently(&format!("ALTER DATABASE {draft} RENAME TO {name}")).await;
-    }
-    NAME.get_or_init(|| name)
-}
-
-/// Runs what PostgreSQL refuses as long as somebody is connected, for a connection ends a moment after its client.
-async fn patiently(sql: &str) {
-    let admin = admin().await;
-    for _ in 0..500 {
-        match admin.batch_execute(sql).await {
-            Ok(()) => return,
-            Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::OBJECT_IN_USE) => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            Err(error) => panic!("`{sql}` failed: {error:?}"),
+        if !row.get::<_, bool>(0) {
+            continue;
         }
+        let name = format!("authflow_lent_{schema:08x}_{number}");
+        let there = admin
+            .query("SELECT FROM pg_database WHERE datname = $1", &[&name])
+            .await
+            .unwrap();
+        if there.is_empty() {
+            admin
+                .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0"))
+                .await
+                .unwrap();
+        }
+        return (format!("{address}/{name}"), admin);
     }
-    panic!("`{sql}` is refused for ever");
+    panic!("all databases are lent");
 }
