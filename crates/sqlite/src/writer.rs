@@ -192,7 +192,7 @@ mod tests {
                 .busy_timeout(std::time::Duration::from_millis(20))
                 .unwrap();
             connection
-                .execute_batch("CREATE TABLE t (x INTEGER PRIMARY KEY)")
+                .execute_batch("CREATE TABLE t (x INTEGER PRIMARY KEY, y BLOB)")
                 .unwrap();
             let writer = Writer::spawn(connection, queue).unwrap();
             Self { writer, folder }
@@ -323,6 +323,39 @@ mod tests {
             assert!(answer.blocking_recv().unwrap().is_ok());
         }
         assert_eq!(table.rows(), [1, 2]);
+    }
+
+    /// F-35, in small: SQLite says the same of a file that may not grow as of a disk that is full.
+    #[test]
+    fn a_full_disk_refuses_what_does_not_fit_and_nothing_else_is_lost() {
+        let table = Table::new(100);
+        let limited = |pages: u32| {
+            let sql = format!("PRAGMA max_page_count = {pages}");
+            table.submit(move |connection| connection.query_row(&sql, [], |_| Ok(())))
+        };
+        assert!(limited(20).blocking_recv().unwrap().is_ok());
+        let (release, _held) = table.hold();
+        let mut answers = Vec::new();
+        for x in 0..10 {
+            answers.push(table.submit(move |connection| {
+                let bytes = if x % 3 == 1 { 1 << 20 } else { 1 };
+                connection.execute("INSERT INTO t (x, y) VALUES (?1, zeroblob(?2))", [x, bytes])
+            }));
+        }
+        drop(release);
+        let mut expected = Vec::new();
+        for (x, answer) in (0..).zip(answers) {
+            match answer.blocking_recv().unwrap() {
+                Ok(_) => expected.push(x),
+                Err(StoreError::Unavailable(_)) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(!expected.contains(&1) && !expected.contains(&4) && !expected.contains(&7));
+        assert!(limited(10_000).blocking_recv().unwrap().is_ok());
+        assert_eq!(table.submit(insert(100)).blocking_recv().unwrap().unwrap(), 100);
+        expected.push(100);
+        assert_eq!(table.rows(), expected);
     }
 
     #[test]
