@@ -78,7 +78,7 @@ fn near_misses(code: &str) -> Vec<(Params, ErrorCode)> {
     all
 }
 
-/// DESIGN decision 7, P3: a failed try costs nothing.
+/// P3: a failed try costs nothing.
 #[tokio::test]
 async fn a_near_miss_costs_nothing() {
     let scene = Scene::new().await;

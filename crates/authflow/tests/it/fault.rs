@@ -142,7 +142,7 @@ async fn machines_registrations_and_metadata_say_so_too() {
     }
 }
 
-/// security §10: the browser gets a page that says so.
+/// P9: the browser gets a page that says so.
 #[tokio::test]
 async fn a_person_gets_a_page_and_the_request_goes_on_later() {
     for (fault, status) in FAULTS {

@@ -1,9 +1,14 @@
-//! Redirect URIs at the authorization endpoint, with the inputs of the attack catalogue.
+//! Redirect URIs at authorization and registration, with the inputs of the attack catalogue.
 
 use mcp_authflow::{PageReason, record::client::NotItsRedirectUri};
 use mcp_authflow_testkit::params::Params;
+use mcp_authflow_types::{ErrorCode, ErrorResponse};
+use serde_json::json;
 
-use crate::scene::{Answer, Scene};
+use crate::{
+    registration::{register, with},
+    scene::{Answer, Scene},
+};
 
 async fn assert_not_its(scene: &Scene, client: &str, redirect_uris: &[&str]) {
     for redirect_uri in redirect_uris {
@@ -166,5 +171,52 @@ async fn a_redirect_uri_may_be_left_out_only_by_a_client_that_has_one() {
             .shown(&Params::authorize(client).unset("redirect_uri"))
             .await;
         assert_eq!(reason, PageReason::RedirectUri(NotItsRedirectUri::Missing));
+    }
+}
+
+/// DC-02, RU-33
+#[tokio::test]
+async fn without_one_good_redirect_uri_there_is_no_client() {
+    let scene = Scene::new().await;
+    let none = Err(ErrorCode::InvalidRedirectUri.into());
+    for uris in [
+        json!([]),
+        json!(["https://*.example.com/cb"]),
+        json!(["https://client.example/*"]),
+        json!(["*"]),
+        json!([".*"]),
+        json!(["https://client.example/cb?*"]),
+        json!(["http://127.0.0.1:*/cb"]),
+        json!(["com.example.app:*"]),
+        json!(["http://client.example/cb"]),
+        json!(["https://client.example/cb#f"]),
+        json!(["https://a:b@client.example/cb"]),
+        json!(["file:///etc/passwd", "vbscript:x", "about:blank"]),
+        json!(vec!["https://client.example/cb"; 21]),
+    ] {
+        scene.clock.advance(std::time::Duration::from_secs(3_600));
+        assert_eq!(
+            register(&scene, &with("redirect_uris", uris.clone())).await,
+            none,
+            "{uris}"
+        );
+    }
+    for odd in [
+        json!(null),
+        json!("https://client.example/cb"),
+        json!([null]),
+        json!([1]),
+        json!([["https://client.example/cb"]]),
+    ] {
+        scene.clock.advance(std::time::Duration::from_secs(3_600));
+        let expected = ErrorResponse {
+            detail: Some("redirect_uris has the wrong type".to_owned()),
+            ..ErrorCode::InvalidRedirectUri.into()
+        };
+        assert_eq!(
+            register(&scene, &with("redirect_uris", odd.clone())).await,
+            Err(expected),
+            "{odd}"
+        );
     }
 }

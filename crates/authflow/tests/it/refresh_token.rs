@@ -139,7 +139,6 @@ async fn an_exchange_may_ask_for_less_and_later_for_all_again() {
     assert_eq!(third.scope.to_string(), "mcp:read mcp:write");
 }
 
-/// DESIGN decision 18: 14 days idle.
 #[tokio::test]
 async fn an_idle_refresh_token_expires_and_a_used_one_starts_anew() {
     let scene = Scene::new().await;
@@ -154,7 +153,6 @@ async fn an_idle_refresh_token_expires_and_a_used_one_starts_anew() {
     assert_eq!(scene.audit.lines(), ["refresh Refused: expired refresh token"]);
 }
 
-/// DESIGN decision 18: 90 days at most.
 #[tokio::test]
 async fn a_grant_comes_to_its_end_however_much_it_is_used() {
     let scene = Scene::new().await;

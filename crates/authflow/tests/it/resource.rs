@@ -67,7 +67,7 @@ async fn what_only_resembles_a_resource_is_unknown() {
     }
 }
 
-/// DESIGN: a first try needs no set-up.
+/// A first try needs no set-up.
 #[tokio::test]
 async fn on_a_loopback_issuer_loopback_resources_need_no_registration() {
     let scene = Scene::at("http://127.0.0.1:8000", |_| {}).await;

@@ -29,7 +29,6 @@ async fn within_the_window_the_same_two_tokens_come_again() {
     scene.refresh("PUB", &answer).await.unwrap();
 }
 
-/// DESIGN §9
 #[tokio::test]
 async fn using_the_access_token_does_not_close_the_window() {
     let scene = Scene::new().await;
@@ -39,7 +38,7 @@ async fn using_the_access_token_does_not_close_the_window() {
     assert_same(&answer, &scene.refresh("PUB", &old).await.unwrap());
 }
 
-/// DESIGN §9, RT-02
+/// RT-02
 #[tokio::test]
 async fn the_successors_exchange_closes_the_window() {
     let scene = Scene::new().await;

@@ -184,7 +184,7 @@ async fn a_state_of_any_kind_breaks_no_header() {
     assert_eq!(reply.header("set-cookie"), "");
 }
 
-/// P9, security §10
+/// P9
 #[tokio::test]
 async fn a_store_that_cannot_be_asked_gets_a_page_that_says_so() {
     let edge = Edge::new().await;

@@ -85,7 +85,6 @@ async fn an_address_that_only_resembles_one_of_ours_is_not_ours() {
         .assert_error(400, "invalid_request");
 }
 
-/// DESIGN decision 17: merge, not nest.
 #[tokio::test]
 async fn an_app_keeps_its_own_addresses_and_its_own_404() {
     let edge = Edge::at("https://auth.example/t").await;

@@ -158,7 +158,7 @@ fn reuse_is_judged_only_when_every_binding_holds() {
     }
 }
 
-/// DESIGN: default 30 s; it ends when the successor is exchanged; 0 is strict.
+/// By default 30 s; it ends when the successor is exchanged; 0 is strict.
 #[test]
 fn the_retry_window_is_as_long_as_it_is_said_to_be() {
     let repeats = |window: u64, elapsed: i64, successor_is_spent: bool| {

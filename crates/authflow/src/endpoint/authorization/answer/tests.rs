@@ -1,0 +1,84 @@
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use super::*;
+
+fn request(offline_access: bool, asked: &[(&str, &str)]) -> PendingRequest {
+    PendingRequest {
+        redirect_uri: None,
+        state: None,
+        code_challenge: String::new(),
+        resources: asked
+            .iter()
+            .map(|(resource, scope)| GrantedResource {
+                resource: mcp_authflow_types::Resource::parse(resource).unwrap(),
+                scope: Scope::parse(scope).unwrap(),
+            })
+            .collect(),
+        offline_access,
+        prompt: Vec::new(),
+        max_age: None,
+        login_hint: None,
+    }
+}
+
+const BOTH: &[(&str, &str)] = &[
+    ("https://rs1.test/mcp", "a b offline_access"),
+    ("https://rs2.test/mcp", "c offline_access"),
+];
+
+fn left(request: &PendingRequest, ticked: Option<&str>) -> (Vec<String>, bool) {
+    let ticked = ticked.map(|ticked| Scope::parse(ticked).unwrap());
+    let (resources, offline_access) = left_ticked(request, ticked.as_ref());
+    let shown = resources
+        .iter()
+        .map(|one| format!("{} {}", one.resource, one.scope));
+    (shown.collect(), offline_access)
+}
+
+/// SC-03, AZ-20
+#[test]
+fn what_is_granted_is_what_was_asked_for_and_left_ticked() {
+    let asked = request(true, BOTH);
+    let rs1 = |scope: &str| format!("https://rs1.test/mcp {scope}");
+    let rs2 = |scope: &str| format!("https://rs2.test/mcp {scope}");
+    for (ticked, expected) in [
+        (
+            None,
+            (vec![rs1("a b offline_access"), rs2("c offline_access")], true),
+        ),
+        (Some("a c"), (vec![rs1("a"), rs2("c")], false)),
+        (
+            Some("a c offline_access admin"),
+            (vec![rs1("a offline_access"), rs2("c offline_access")], true),
+        ),
+        (Some("b"), (vec![rs1("b")], false)),
+        (Some("offline_access"), (vec![], true)),
+        (Some("admin"), (vec![], false)),
+        (Some(""), (vec![], false)),
+    ] {
+        assert_eq!(left(&asked, ticked), expected, "{ticked:?}");
+    }
+}
+
+#[test]
+fn ticking_brings_no_offline_access_that_was_not_asked_for() {
+    let asked = request(false, &[("https://rs1.test/mcp", "a")]);
+    let expected = (vec!["https://rs1.test/mcp a".to_owned()], false);
+    assert_eq!(left(&asked, Some("a offline_access")), expected);
+}
+
+#[test]
+fn a_resource_that_was_asked_for_without_scope_stays() {
+    let asked = request(true, &[("http://127.0.0.1:9/mcp", "")]);
+    let expected = (vec!["http://127.0.0.1:9/mcp ".to_owned()], false);
+    assert_eq!(left(&asked, Some("")), expected);
+}
+
+/// P7
+#[test]
+fn debug_shows_no_code() {
+    let answer = SendBack {
+        location: "https://client.example/cb?code=mcpac_x".to_owned(),
+    };
+    assert_eq!(format!("{answer:?}"), "SendBack(…)");
+}
