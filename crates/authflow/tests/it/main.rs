@@ -1,5 +1,7 @@
 //! The library from outside.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod audit;
 mod authorization;
 mod authorization_code;

@@ -1,5 +1,6 @@
 //! Resources, from the request to the audience (RFC 8707).
 
+use mcp_authflow::port::store::ResourceStore as _;
 use mcp_authflow_testkit::{
     cast::{self, R1, R2},
     params::Params,
@@ -121,7 +122,6 @@ async fn no_resource_means_the_configured_one_or_the_only_one() {
         Some("invalid_target")
     );
 
-    use mcp_authflow::port::store::ResourceStore as _;
     assert!(two.store.remove_resource(&cast::resource(R2)).await.unwrap());
     assert_eq!(audience(&two, &request, "RS1").await.as_deref(), Some(R1));
     assert!(two.store.remove_resource(&cast::resource(R1)).await.unwrap());

@@ -1,5 +1,7 @@
 //! The router from outside: whole exchanges in this process.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod authorization;
 mod cors;
 mod edge;

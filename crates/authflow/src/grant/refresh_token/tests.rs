@@ -56,8 +56,8 @@ fn judge(change: impl FnOnce(&mut Case)) -> Result<Said, Reason> {
     })
 }
 
-fn said(resource: &str, access: &str, said: &str) -> Result<Said, Reason> {
-    Ok((resource.to_owned(), access.to_owned(), said.to_owned(), false))
+fn said(resource: &str, access: &str, said: &str) -> Said {
+    (resource.to_owned(), access.to_owned(), said.to_owned(), false)
 }
 
 fn spend(case: &mut Case) {
@@ -73,24 +73,28 @@ fn spend(case: &mut Case) {
 fn an_exchange_gives_what_was_granted() {
     assert_eq!(
         judge(|_| {}),
-        said(R1, "mcp:read mcp:write", "mcp:read mcp:write offline_access")
+        Ok(said(
+            R1,
+            "mcp:read mcp:write",
+            "mcp:read mcp:write offline_access"
+        ))
     );
     assert_eq!(
         judge(|case| case.params.resource = Ok(Some(resource(R2)))),
-        said(R2, "tasks:run", "offline_access tasks:run")
+        Ok(said(R2, "tasks:run", "offline_access tasks:run"))
     );
 }
 
 #[test]
 fn an_exchange_may_ask_for_less() {
     for (asked, expected) in [
-        ("mcp:read", said(R1, "mcp:read", "mcp:read")),
+        ("mcp:read", Ok(said(R1, "mcp:read", "mcp:read"))),
         (
             "offline_access mcp:write",
-            said(R1, "mcp:write", "mcp:write offline_access"),
+            Ok(said(R1, "mcp:write", "mcp:write offline_access")),
         ),
         // What belongs to another resource of the grant is asked for there.
-        ("mcp:read tasks:run", said(R1, "mcp:read", "mcp:read")),
+        ("mcp:read tasks:run", Ok(said(R1, "mcp:read", "mcp:read"))),
         ("tasks:run", Err(Reason::WiderScope)),
         ("offline_access", Err(Reason::WiderScope)),
     ] {

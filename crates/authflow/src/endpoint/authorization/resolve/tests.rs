@@ -164,9 +164,8 @@ fn each_resource_gets_of_the_scope_what_it_knows_and_falls_away_when_that_is_not
 #[test]
 fn at_most_eight_resources_are_asked_for_repetitions_folded() {
     let query = |count: usize| {
-        (0..count)
-            .map(|number| format!("resource=https://rs{number}.test/mcp&"))
-            .collect::<String>()
+        let one = |number| format!("resource=https://rs{number}.test/mcp&");
+        (0..count).map(one).collect::<Vec<_>>().concat()
     };
     let read =
         |text: &str| read_resources(&Form::parse(text.as_bytes()).unwrap()).map(|resources| resources.len());
