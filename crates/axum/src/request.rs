@@ -9,6 +9,7 @@ use axum::{body::Body, extract::ConnectInfo};
 use bytes::Bytes;
 use http::{HeaderMap, Request, header, request::Parts};
 use http_body_util::{BodyExt as _, Limited};
+use mcp_authflow::FormRequest;
 use mcp_authflow_types::{ErrorResponse, Form};
 
 /// The largest body read, in bytes.
@@ -59,7 +60,7 @@ pub(crate) async fn read_body(body: Body) -> Result<Bytes, ErrorResponse> {
 pub(crate) struct FormBody {
     body: Bytes,
     authorization: Option<String>,
-    pub(crate) address: Option<IpAddr>,
+    address: Option<IpAddr>,
 }
 
 impl FormBody {
@@ -98,9 +99,13 @@ impl FormBody {
         Form::parse(&self.body).map_err(|error| ErrorResponse::invalid_request(error.to_string()))
     }
 
-    /// The `Authorization` header.
-    pub(crate) fn authorization(&self) -> Option<&str> {
-        self.authorization.as_deref()
+    /// The request in the words of the protocol.
+    pub(crate) fn words<'a>(&'a self, form: &'a Form<'a>) -> FormRequest<'a> {
+        FormRequest {
+            form,
+            authorization: self.authorization.as_deref(),
+            address: self.address,
+        }
     }
 }
 

@@ -11,10 +11,12 @@ use axum::{
 };
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use mcp_authflow::{
-    AuthorizationRequest, AuthorizationServer, Authorize, FormRequest, PageReason, Pending, port::Entropy,
+    AuthorizationRequest, AuthorizationServer, Authorize, PageReason, Pending, port::Entropy,
     record::InteractionId,
 };
 use mcp_authflow_types::{ErrorCode, ErrorResponse, Form, Issuer, Prompt, metadata::well_known_paths};
+
+use tracing::Instrument as _;
 
 use crate::{
     browser_cookie::{BrowserCookie, BrowserSecret},
@@ -183,9 +185,12 @@ async fn visit(State(edge): State<Edge>, Path(id): Path<String>, request: Reques
         address,
     };
     let is_silent = pending.interaction().request.prompts(Prompt::None);
+    let server = edge.server.clone();
     let answer = match edge.interact.interact(&pending, visit).await {
-        Outcome::Approve(approval) => edge.server.approve(pending, approval, address).await,
-        Outcome::Deny => edge.server.deny(pending, address).await,
+        Outcome::Approve(approval) => {
+            to_its_end(async move { server.approve(pending, approval, address).await }).await
+        }
+        Outcome::Deny => to_its_end(async move { server.deny(pending, address).await }).await,
         Outcome::ConsentRequired => {
             Ok(edge
                 .server
@@ -214,13 +219,8 @@ async fn token(State(edge): State<Edge>, request: Request<Body>) -> Response {
 
 async fn run_token(edge: &Edge, request: Request<Body>) -> Result<String, ErrorResponse> {
     let body = FormBody::read(request).await?;
-    let form = body.form()?;
-    let request = FormRequest {
-        form: &form,
-        authorization: body.authorization(),
-        address: body.address,
-    };
-    Ok(edge.server.token(request).await?.body())
+    let server = edge.server.clone();
+    to_its_end(async move { Ok(server.token(body.words(&body.form()?)).await?.body()) }).await
 }
 
 /// RFC 7009 §2: 200 with nothing in it.
@@ -233,13 +233,8 @@ async fn revoke(State(edge): State<Edge>, request: Request<Body>) -> Response {
 
 async fn run_revoke(edge: &Edge, request: Request<Body>) -> Result<(), ErrorResponse> {
     let body = FormBody::read(request).await?;
-    let form = body.form()?;
-    let request = FormRequest {
-        form: &form,
-        authorization: body.authorization(),
-        address: body.address,
-    };
-    edge.server.revoke(request).await
+    let server = edge.server.clone();
+    to_its_end(async move { server.revoke(body.words(&body.form()?)).await }).await
 }
 
 /// RFC 7662 §2.
@@ -252,13 +247,7 @@ async fn introspect(State(edge): State<Edge>, request: Request<Body>) -> Respons
 
 async fn run_introspect(edge: &Edge, request: Request<Body>) -> Result<String, ErrorResponse> {
     let body = FormBody::read(request).await?;
-    let form = body.form()?;
-    let request = FormRequest {
-        form: &form,
-        authorization: body.authorization(),
-        address: body.address,
-    };
-    Ok(edge.server.introspect(request).await?.body())
+    Ok(edge.server.introspect(body.words(&body.form()?)).await?.body())
 }
 
 /// RFC 7591 §3: 201 with everything that was stored.
@@ -279,6 +268,16 @@ async fn run_register(edge: &Edge, request: Request<Body>) -> Result<String, Err
     }
     let body = read_body(body).await?;
     Ok(edge.server.register(&body, client_address(&parts)).await?.body())
+}
+
+/// Runs what changes things to its end, also when the caller hangs up meanwhile: an answer may get lost, half of a
+/// decision may not.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(done) => done,
+        // The runtime never aborts it, so it panicked; the panic goes on where it would have gone.
+        Err(defect) => std::panic::resume_unwind(defect.into_panic()),
+    }
 }
 
 /// The path of a request's page.

@@ -178,10 +178,6 @@ async fn say_hello(config: &Config, opened: &Opened) -> anyhow::Result<()> {
 /// Removes what has expired, a little at a time, for as long as the server runs.
 async fn keep_clean(server: AuthorizationServer) {
     loop {
-        let jitter: [u8; 1] = (&SystemEntropy as &dyn Entropy).draw();
-        // Three to five quarters of the interval.
-        let quarter = CLEAN_EVERY / 4;
-        tokio::time::sleep(quarter * 3 + quarter * 2 * u32::from(jitter[0]) / 255).await;
         for _ in 0..CLEAN_STEPS {
             match server
                 .ports()
@@ -198,5 +194,9 @@ async fn keep_clean(server: AuthorizationServer) {
             }
             tokio::task::yield_now().await;
         }
+        let jitter: [u8; 1] = (&SystemEntropy as &dyn Entropy).draw();
+        // Three to five quarters of the interval.
+        let quarter = CLEAN_EVERY / 4;
+        tokio::time::sleep(quarter * 3 + quarter * 2 * u32::from(jitter[0]) / 255).await;
     }
 }
