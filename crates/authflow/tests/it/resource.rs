@@ -39,6 +39,10 @@ async fn the_registered_spelling_becomes_the_audience() {
         let request = Params::authorize("WEB").set("resource", presented);
         let heard = audience(&scene, &request, server).await;
         assert_eq!(heard.as_deref(), Some(registered), "{presented}");
+        // The resource server is told its own spelling whatever is kept, so look at what is kept as well.
+        let pending = scene.pending(&request).await;
+        let kept = &pending.interaction().request.resources[0].resource;
+        assert_eq!(kept.as_str(), registered, "{presented}");
     }
 }
 
