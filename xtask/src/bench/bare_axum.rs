@@ -37,9 +37,10 @@ pub(crate) fn run(listen: SocketAddr) -> Result<()> {
         let listener = std::net::TcpListener::bind(listen)?;
         listener.set_nonblocking(true)?;
         println!("listening on {listen}");
-        axum_server::from_tcp(listener)?
-            .serve(router.into_make_service())
-            .await?;
+        let mut server = axum_server::from_tcp(listener)?;
+        // As our server's: without it, a slow client holds a connection for ever.
+        server.http_builder().http1().header_read_timeout(HEADER_DEADLINE);
+        server.serve(router.into_make_service()).await?;
         Ok(())
     })
 }
