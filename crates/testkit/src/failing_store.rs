@@ -22,6 +22,7 @@ use mcp_authflow::{
     },
 };
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash, secret::ExpiryBucket};
+use tokio::sync::Notify;
 
 /// What befalls a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub enum Fault {
     LosesItsAnswer,
     /// The store answers something that makes no sense.
     IsBroken,
+    /// The store does what it is asked, but not before [`FailingStore::heal`].
+    Waits,
 }
 
 /// A memory store whose verbs fail on demand, each by its name.
@@ -52,10 +55,22 @@ pub enum Fault {
 /// assert!(store.probe(Timestamp::from_seconds(0)).await.is_ok());
 /// # }
 /// ```
-#[derive(Default)]
 pub struct FailingStore {
     inner: Arc<MemoryStore>,
     faults: Mutex<HashMap<&'static str, Fault>>,
+    reached: Notify,
+    healed: Notify,
+}
+
+impl Default for FailingStore {
+    fn default() -> Self {
+        Self {
+            inner: Arc::default(),
+            faults: Mutex::default(),
+            reached: Notify::new(),
+            healed: Notify::new(),
+        }
+    }
 }
 
 impl FailingStore {
@@ -82,6 +97,19 @@ impl FailingStore {
     /// Ends all faults.
     pub fn heal(&self) {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.healed.notify_waiters();
+    }
+
+    /// Returns once somebody waits in a verb that was told to wait.
+    pub async fn until_somebody_waits(&self) {
+        self.reached.notified().await;
+    }
+
+    async fn wait_for_better_times(&self) {
+        // Waits from here on, so that a heal right after the next line is not missed.
+        let healed = self.healed.notified();
+        self.reached.notify_one();
+        healed.await;
     }
 
     fn fault(&self, verb: &str) -> Option<Fault> {
@@ -97,7 +125,9 @@ impl Fault {
     fn error(self) -> StoreError {
         match self {
             Self::Refuses => StoreError::Unavailable("told to refuse".to_owned()),
-            Self::Hangs | Self::LosesItsAnswer => StoreError::TimedOut("told to hang".to_owned()),
+            Self::Hangs | Self::LosesItsAnswer | Self::Waits => {
+                StoreError::TimedOut("told to hang".to_owned())
+            }
             Self::IsBroken => StoreError::Broken("told to be broken".to_owned()),
         }
     }
@@ -122,6 +152,10 @@ macro_rules! hand_on {
                 $(async fn $verb(&self, $($arg: $type),*) -> StoreResult<$answer> {
                     match self.fault(stringify!($verb)) {
                         None => self.inner.$verb($($arg),*).await,
+                        Some(Fault::Waits) => {
+                            self.wait_for_better_times().await;
+                            self.inner.$verb($($arg),*).await
+                        }
                         Some(fault) => {
                             if fault == Fault::LosesItsAnswer {
                                 let _ = self.inner.$verb($($arg),*).await?;

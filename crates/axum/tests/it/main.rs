@@ -6,6 +6,7 @@ mod authorization;
 mod cors;
 mod edge;
 mod form_body;
+mod hang_up;
 mod interaction;
 mod metadata;
 mod method;
