@@ -1,0 +1,225 @@
+//! The consent form: what counts is what the person did, here, on this page.
+
+use mcp_authflow_testkit::browser::{Browser, Decision, Page, Visit};
+use serde_json::json;
+
+use crate::house::{House, PASSWORD, page, text};
+
+async fn consent_page(house: &House, browser: &Browser) -> Page {
+    let url = house.authorize_url("web", "scope=mcp%3Aread%20mcp%3Awrite");
+    let login = page(browser.open(&url).await.unwrap());
+    let form = login.form_with("step", "login").unwrap().clone();
+    let fields = [("username", "alice"), ("password", PASSWORD)];
+    page(browser.submit(&login, &form, &fields).await.unwrap())
+}
+
+/// M-098, CD-08
+#[tokio::test]
+async fn the_page_says_who_where_what_and_as_whom() {
+    let house = House::open();
+    let shown = consent_page(&house, &house.browser()).await;
+    for said in [
+        "Web notes",
+        "client.example",
+        "Notes",
+        "https://rs1.test/mcp",
+        "Read your notes",
+        "Change your notes",
+        "Alice",
+    ] {
+        assert!(shown.text.contains(said), "{said} is not in\n{}", shown.text);
+    }
+}
+
+/// SC-03
+#[tokio::test]
+async fn what_is_unticked_is_not_granted_and_does_not_come_back() {
+    let house = House::open();
+    let code = house
+        .code(
+            &house.browser(),
+            "web",
+            Decision::AllowOnly(&["mcp:read", "offline_access"]),
+        )
+        .await;
+    let (_, tokens) = house.redeem("web", &code).await;
+    assert_eq!(tokens["scope"], "mcp:read");
+    let (_, refreshed) = house.refresh("web", text(&tokens, "refresh_token")).await;
+    assert_eq!(refreshed["scope"], "mcp:read");
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", text(&refreshed, "refresh_token")),
+        ("client_id", "web"),
+        ("scope", "mcp:read mcp:write"),
+    ];
+    let (status, error) = house.post("/token", &form).await;
+    assert_eq!((status, &error["error"]), (400, &json!("invalid_scope")));
+}
+
+#[tokio::test]
+async fn without_leave_to_stay_connected_there_is_no_refresh_token() {
+    let house = House::open();
+    let code = house
+        .code(&house.browser(), "web", Decision::AllowOnly(&["mcp:read"]))
+        .await;
+    let (status, tokens) = house.redeem("web", &code).await;
+    assert_eq!(status, 200);
+    assert!(tokens.get("refresh_token").is_none(), "{tokens}");
+}
+
+/// AZ-20: only the stored request counts.
+#[tokio::test]
+async fn a_form_cannot_ask_for_more_than_the_page_showed() {
+    let house = House::open();
+    let browser = house.browser();
+    let shown = consent_page(&house, &browser).await;
+    let csrf = shown
+        .form_with("step", "consent")
+        .unwrap()
+        .value("csrf")
+        .unwrap()
+        .to_owned();
+    let body = [
+        ("csrf", csrf.as_str()),
+        ("step", "consent"),
+        ("decision", "allow"),
+        ("scope", "mcp:read"),
+        ("scope", "admin"),
+        ("redirect_uri", "https://evil.example/cb"),
+        ("client_id", "native"),
+    ];
+    let request = house
+        .http
+        .post(shown.url.clone())
+        .header(
+            "cookie",
+            format!("authflow_session={}", browser.cookie("authflow_session").unwrap()),
+        )
+        .form(&body);
+    let response = request.send().await.unwrap();
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    assert!(
+        location.starts_with("https://client.example/cb?code="),
+        "{location}"
+    );
+    let code = location.split(['=', '&']).nth(1).unwrap();
+    assert_eq!(house.redeem("web", code).await.1["scope"], "mcp:read");
+}
+
+/// CS-01, CS-02, SE-08
+#[tokio::test]
+async fn a_form_of_another_page_browser_or_site_decides_nothing() {
+    let house = House::open();
+    let browser = house.browser();
+    let shown = consent_page(&house, &browser).await;
+    let cookie = format!("authflow_session={}", browser.cookie("authflow_session").unwrap());
+    let csrf = shown
+        .form_with("step", "consent")
+        .unwrap()
+        .value("csrf")
+        .unwrap()
+        .to_owned();
+    let other = page(
+        browser
+            .open(&house.authorize_url("web", "scope=mcp%3Aread"))
+            .await
+            .unwrap(),
+    );
+    let others_csrf = other
+        .form_with("step", "consent")
+        .unwrap()
+        .value("csrf")
+        .unwrap()
+        .to_owned();
+    let tries = [
+        ("", &cookie, None),
+        ("csrf=", &cookie, None),
+        (&*format!("csrf={others_csrf}"), &cookie, None),
+        (&*format!("csrf={csrf}"), &String::new(), None),
+        (
+            &*format!("csrf={csrf}"),
+            &cookie,
+            Some(("origin", "https://evil.example")),
+        ),
+        (&*format!("csrf={csrf}"), &cookie, Some(("origin", "null"))),
+        (
+            &*format!("csrf={csrf}"),
+            &cookie,
+            Some(("sec-fetch-site", "cross-site")),
+        ),
+        (
+            &*format!("csrf={csrf}"),
+            &cookie,
+            Some(("referer", "https://evil.example/")),
+        ),
+    ]
+    .map(|(csrf, cookie, header)| {
+        (
+            format!("{csrf}&step=consent&decision=allow&scope=mcp%3Aread"),
+            cookie.clone(),
+            header,
+        )
+    });
+    for (body, cookie, header) in tries {
+        let mut request = house
+            .http
+            .post(shown.url.clone())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("cookie", &cookie)
+            .body(body.clone());
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.unwrap();
+        assert!(
+            [400, 403].contains(&response.status().as_u16()),
+            "{body} {header:?}: {}",
+            response.status()
+        );
+        assert!(response.headers().get("location").is_none());
+    }
+    // And the request still waits for the person.
+    let form = shown.form_with("step", "consent").unwrap().clone();
+    let decided = browser
+        .submit(&shown, &form, &[("decision", "allow")])
+        .await
+        .unwrap();
+    assert!(matches!(decided, Visit::Left(redirect) if redirect.parameter("code").unwrap().is_some()));
+}
+
+/// CS-07
+#[tokio::test]
+async fn a_double_click_makes_one_code() {
+    let house = House::open();
+    let browser = house.browser();
+    let shown = consent_page(&house, &browser).await;
+    let form = shown.form_with("step", "consent").unwrap().clone();
+    let (one, two) = tokio::join!(
+        browser.submit(&shown, &form, &[("decision", "allow")]),
+        browser.submit(&shown, &form, &[("decision", "allow")]),
+    );
+    let left = [one.unwrap(), two.unwrap()]
+        .into_iter()
+        .filter(|visit| matches!(visit, Visit::Left(_)))
+        .count();
+    assert_eq!(left, 1);
+}
+
+/// MX-01, M-093
+#[tokio::test]
+async fn state_and_issuer_come_back_untouched_with_yes_and_with_no() {
+    let house = House::open();
+    for decision in [Decision::Allow, Decision::Deny] {
+        let url = house.authorize_url("web", "scope=mcp%3Aread");
+        let redirect = house
+            .browser()
+            .sign_in_and(&url, "alice", PASSWORD, decision)
+            .await
+            .unwrap();
+        assert_eq!(redirect.parameter("state").unwrap().as_deref(), Some("st&te"));
+        assert_eq!(
+            redirect.parameter("iss").unwrap().as_deref(),
+            Some(house.server.issuer())
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The binary, as its users meet it: over HTTP and on the command line.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod account;
+mod command_line;
+mod consent;
+mod house;
+mod lifecycle;
+mod login;
+mod secrecy;

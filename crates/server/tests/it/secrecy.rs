@@ -1,0 +1,81 @@
+//! P7: no secret in any log at any level, nor in the database.
+
+use mcp_authflow_testkit::browser::Decision;
+
+use crate::house::{House, PASSWORD, RS_SECRET, SVC_SECRET, VERIFIER, answer, builder, text};
+
+#[tokio::test]
+async fn no_secret_of_a_whole_life_is_in_the_log_or_the_file() {
+    let house = House::of(builder().env("AUTHFLOW_LOG__FILTER", "trace").start().unwrap());
+    let browser = house.browser();
+    let registration = serde_json::json!({
+        "redirect_uris": ["https://client.example/cb"],
+        "token_endpoint_auth_method": "client_secret_post",
+    });
+    let (status, registered) =
+        answer(house.http.post(house.server.url("/register")).json(&registration)).await;
+    assert_eq!(status, 201);
+
+    let code = house.code(&browser, "web", Decision::Allow).await;
+    let (_, tokens) = house.redeem("web", &code).await;
+    let (access, refresh) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
+    assert_eq!(house.introspect(access).await["active"], true);
+    let (_, next) = house.refresh("web", refresh).await;
+    let (_, repeated) = house.refresh("web", refresh).await;
+    assert_eq!(next["refresh_token"], repeated["refresh_token"]);
+    let request = house
+        .http
+        .post(house.server.url("/token"))
+        .form(&[("grant_type", "client_credentials")]);
+    let (status, machine) = answer(request.basic_auth("svc", Some(SVC_SECRET))).await;
+    assert_eq!(status, 200, "{machine}");
+    // Mistakes are logged too.
+    house.refresh("native", text(&next, "refresh_token")).await;
+    house.redeem("web", &code).await;
+    let (status, _) = house
+        .post(
+            "/revoke",
+            &[("token", text(&next, "refresh_token")), ("client_id", "web")],
+        )
+        .await;
+    assert_eq!(status, 200);
+    let cookie = browser.cookie("authflow_session").unwrap();
+
+    let mut house = house;
+    let folder = house.server.folder().to_owned();
+    house.server.stop(std::time::Duration::from_secs(20)).unwrap();
+    let log = house.server.output().text();
+    assert!(
+        log.contains("DEBUG") && log.contains("redeem_code"),
+        "the log says everything: {log}"
+    );
+    let mut searched = log.into_bytes();
+    for file in std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+    {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.starts_with("state.sqlite") {
+            searched.extend(std::fs::read(file).unwrap());
+        }
+    }
+    for secret in [
+        PASSWORD,
+        VERIFIER,
+        RS_SECRET,
+        SVC_SECRET,
+        &code,
+        access,
+        refresh,
+        text(&next, "access_token"),
+        text(&next, "refresh_token"),
+        text(&machine, "access_token"),
+        text(&registered, "client_secret"),
+        &cookie,
+    ] {
+        let found = searched
+            .windows(secret.len())
+            .any(|window| window == secret.as_bytes());
+        assert!(!found, "{}… was found", &secret[..8]);
+    }
+}
