@@ -22,6 +22,13 @@ pub(crate) fn json(status: StatusCode, body: String) -> Response {
     response
 }
 
+/// Success with nothing to say (RFC 7009 §2.2).
+pub(crate) fn nothing() -> Response {
+    let mut response = json(StatusCode::OK, String::new());
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response
+}
+
 /// An error (RFC 6749 §5.2).
 pub(crate) fn error(error: &ErrorResponse) -> Response {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     response::Response,
     routing::{any, get, options, post},
 };
@@ -73,12 +73,7 @@ pub fn router(server: AuthorizationServer, interact: impl Interact) -> Router {
                 .options(|| preflight("POST, OPTIONS"))
                 .fallback(|| allow("POST, OPTIONS")),
         )
-        .route(&at("/introspect"), post(introspect).fallback(|| allow("POST")))
-        .route(
-            "/.well-known/{*rest}",
-            options(|| preflight("GET, HEAD, OPTIONS"))
-                .fallback(any(|| async { cors::open(reply::not_found()) })),
-        );
+        .route(&at("/introspect"), post(introspect).fallback(|| allow("POST")));
     for path in well_known_paths(&issuer) {
         router = router.route(
             &path,
@@ -87,11 +82,18 @@ pub fn router(server: AuthorizationServer, interact: impl Interact) -> Router {
                 .fallback(|| allow("GET, HEAD, OPTIONS")),
         );
     }
+    // Whatever else is asked for there is not: in JSON, since a client that reads a page as metadata gives up.
+    let unknown = || {
+        options(|| preflight("GET, HEAD, OPTIONS")).fallback(any(|| async { cors::open(reply::not_found()) }))
+    };
+    let mut places = vec![String::new()];
     if !base.is_empty() {
-        router = router.route(
-            &at("/.well-known/{*rest}"),
-            any(|| async { cors::open(reply::not_found()) }),
-        );
+        places.push(base.to_owned());
+    }
+    for place in places {
+        router = router
+            .route(&format!("{place}/.well-known/"), unknown())
+            .route(&format!("{place}/.well-known/{{*rest}}"), unknown());
     }
     router.with_state(edge)
 }
@@ -147,8 +149,16 @@ async fn authorize(State(edge): State<Edge>, request: Request<Body>) -> Response
 }
 
 /// One visit of a request's page, and what it leads to.
-async fn visit(State(edge): State<Edge>, Path(id): Path<String>, request: Request<Body>) -> Response {
+async fn visit(
+    State(edge): State<Edge>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Response {
     let (parts, body) = request.into_parts();
+    if parts.method == Method::HEAD {
+        // A look from afar decides nothing: an earlier approval is spent by a visit alone.
+        return Response::default();
+    }
     let address = client_address(&parts);
     if parts.method == Method::POST
         && !(is_form(&parts.headers)
@@ -160,7 +170,10 @@ async fn visit(State(edge): State<Edge>, Path(id): Path<String>, request: Reques
         };
         return edge.interact.refuse(&reason, &parts).await;
     }
-    let found = match (InteractionId::parse(&id), edge.cookie.read(&parts.headers)) {
+    let found = match (
+        id.ok().and_then(|Path(id)| InteractionId::parse(&id)),
+        edge.cookie.read(&parts.headers),
+    ) {
         (Some(id), Some(secret)) => edge
             .server
             .resume(id, &secret.hash())
@@ -226,7 +239,7 @@ async fn run_token(edge: &Edge, request: Request<Body>) -> Result<String, ErrorR
 /// RFC 7009 §2: 200 with nothing in it.
 async fn revoke(State(edge): State<Edge>, request: Request<Body>) -> Response {
     cors::open(match run_revoke(&edge, request).await {
-        Ok(()) => reply::json(StatusCode::OK, String::new()),
+        Ok(()) => reply::nothing(),
         Err(error) => reply::error(&error),
     })
 }

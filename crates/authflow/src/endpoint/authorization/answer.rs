@@ -220,13 +220,9 @@ impl Answering<'_> {
     /// browsers on for anyone who registered a minute ago would make this an open redirector (RFC 9700 §4.11.2).
     pub(super) fn refuse(&self, client: &Client, target: &RedirectTarget, reason: Reason) -> Authorize {
         let (code, description) = (reason.code(), reason.description());
-        if client.is_verified() {
-            let state = self.state.filter(|_| !matches!(reason, Reason::State));
-            let answer = Answering {
-                issuer: self.issuer,
-                state,
-            };
-            Authorize::SendBack(answer.send(
+        // A `state` that is too long to keep cannot be given back, and without it the client could not trust the answer.
+        if client.is_verified() && !matches!(reason, Reason::State) {
+            Authorize::SendBack(self.send(
                 target,
                 &[("error", code.as_str()), ("error_description", description)],
             ))
