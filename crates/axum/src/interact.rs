@@ -96,8 +96,13 @@ fn plain_page(reason: &PageReason) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if reason.status() >= 500 {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    let wait = match reason {
+        PageReason::TooMany { retry_after } => Some(retry_after.as_secs().max(1)),
+        PageReason::Unavailable { .. } => Some(2),
+        _ => None,
+    };
+    if let Some(wait) = wait {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
     }
     response
 }

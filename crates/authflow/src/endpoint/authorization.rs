@@ -25,9 +25,16 @@ pub use self::{
     pending::{Pending, PendingResource},
 };
 use crate::{
-    port::{AuditEvent, AuditOutcome, audit::AuditAction},
+    port::{Admission, AuditEvent, AuditOutcome, audit::AuditAction, rate_limit::Limit},
     record::{Interaction, InteractionId},
-    server::AuthorizationServer,
+    server::{AuthorizationServer, limiter_key},
+};
+
+/// Each request is kept for some minutes, so there are bounds on how many one address may start: 600 in ten minutes.
+const PER_ADDRESS: Limit = Limit {
+    name: "authorize",
+    tries: 600,
+    window: std::time::Duration::from_secs(600),
 };
 
 /// An authorization request as it arrives.
@@ -72,6 +79,12 @@ impl AuthorizationServer {
     async fn take_request(&self, request: AuthorizationRequest<'_>) -> Result<Authorize, PageReason> {
         let now = self.now();
         let query = request.query;
+        let limits = &self.ports().rate_limit;
+        if let Admission::Refused { retry_after } =
+            limits.admit(PER_ADDRESS, &limiter_key(request.address)).await
+        {
+            return Err(PageReason::TooMany { retry_after });
+        }
 
         // Until client and redirect URI are known there is only a page (RFC 6749 §4.1.2.1).
         for decisive in ["client_id", "redirect_uri"] {

@@ -218,7 +218,10 @@ async fn a_state_that_is_too_long_to_give_back_gets_a_page() {
     let scene = Scene::new().await;
     let of = |length: usize| Params::authorize("WEB").set("state", &"A".repeat(length));
     let shown = scene.shown(&of(4_097)).await;
-    assert_eq!((shown.status(), shown.to_string().as_str()), (400, "state is too long"));
+    assert_eq!(
+        (shown.status(), shown.to_string().as_str()),
+        (400, "state is too long")
+    );
     scene.pending(&of(4_096)).await;
 }
 
@@ -241,4 +244,18 @@ async fn a_client_without_the_grant_is_told_so() {
     let machine = scene.shown(&Params::authorize("SVC").unset("redirect_uri")).await;
     let none = mcp_authflow::record::client::NotItsRedirectUri::NoneRegistered;
     assert_eq!(machine, PageReason::RedirectUri(none));
+}
+
+/// P12: one address cannot fill the store with requests.
+#[tokio::test]
+async fn requests_from_one_address_are_bounded() {
+    let scene = Scene::new().await;
+    let request = Params::authorize("WEB");
+    for _ in 0..600 {
+        scene.pending(&request).await;
+    }
+    let shown = scene.shown(&request).await;
+    assert_eq!(shown.status(), 429, "{shown:?}");
+    scene.clock.advance(std::time::Duration::from_secs(600));
+    scene.pending(&request).await;
 }

@@ -29,6 +29,9 @@ impl Interact for People {
             PageReason::UnknownClient | PageReason::NoClientId => Problem::UnknownClient,
             PageReason::RedirectUri(_) => Problem::UnknownRedirect,
             PageReason::Gone => Problem::RequestEnded,
+            PageReason::TooMany { retry_after } => Problem::TooManyRequests {
+                retry_after_seconds: retry_after.as_secs().max(1),
+            },
             PageReason::Unavailable { timed_out: true } => Problem::TimedOut,
             PageReason::Unavailable { timed_out: false } => Problem::Unavailable,
             _ => Problem::BadRequest,

@@ -31,6 +31,12 @@ pub enum PageReason {
     /// The interaction is unknown, over, or another browser's.
     #[error("this sign-in request is over, was used already, or was started in another browser")]
     Gone,
+    /// Too many requests from one address.
+    #[error("too many sign-in requests from this address")]
+    TooMany {
+        /// How long until another is taken.
+        retry_after: std::time::Duration,
+    },
     /// The store cannot be asked (503), or did not answer in time (504).
     #[error("the server cannot answer at the moment")]
     Unavailable {
@@ -43,6 +49,7 @@ impl PageReason {
     /// The status of the page.
     pub const fn status(&self) -> u16 {
         match self {
+            Self::TooMany { .. } => 429,
             Self::Unavailable { timed_out: true } => 504,
             Self::Unavailable { timed_out: false } => 503,
             _ => 400,
