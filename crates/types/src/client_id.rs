@@ -39,6 +39,12 @@ impl ClientId {
         }
     }
 
+    /// Makes an identifier from 128 random bits. It never begins with `https:`, which is how a client metadata document
+    /// is named.
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(format!("c_{}", crate::hex::encode(&bytes)).into())
+    }
+
     /// The identifier as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -22,6 +22,7 @@
 pub mod client_id;
 pub mod error;
 pub mod form;
+pub mod hex;
 pub mod introspection;
 pub mod issuer;
 pub mod json;

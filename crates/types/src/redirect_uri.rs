@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use crate::uri::{Uri, is_loopback_host, parse_port};
+use crate::{
+    ApplicationType,
+    uri::{Uri, is_loopback_host, parse_port},
+};
 
 /// A redirect URI that passed the rules of registration.
 #[derive(Clone, PartialEq, Eq, Hash, serde::Serialize)]
@@ -46,52 +49,21 @@ pub enum InvalidRedirectUri {
 
 /// Schemes that a browser or the operating system interprets itself: a code sent there is code run, a file read or a
 /// message sent. Everything not listed and not http(s) is a private-use scheme (RFC 8252 §7.1), with or without a dot.
+#[rustfmt::skip]
 const DANGEROUS_SCHEMES: &[&str] = &[
-    "about",
-    "blob",
-    "chrome",
-    "chrome-extension",
-    "content",
-    "cid",
-    "data",
-    "dict",
-    "file",
-    "filesystem",
-    "ftp",
-    "ftps",
-    "gopher",
-    "intent",
-    "jar",
-    "javascript",
-    "ldap",
-    "ldaps",
-    "mailto",
-    "mhtml",
-    "mid",
-    "moz-extension",
-    "ms-appdata",
-    "res",
-    "resource",
-    "sftp",
-    "shell",
-    "sms",
-    "smsto",
-    "ssh",
-    "tel",
-    "telnet",
-    "urn",
-    "vbscript",
-    "view-source",
-    "ws",
-    "wss",
-    "wyciwyg",
-    "x-javascript",
-    "livescript",
-    "mocha",
-    "ms-its",
-    "ms-msdt",
-    "search-ms",
+    "about", "afp", "blob", "chrome", "chrome-extension", "cid", "content", "data", "dict", "edge", "feed", "file",
+    "filesystem", "ftp", "ftps", "gopher", "intent", "jar", "javascript", "ldap", "ldaps", "livescript", "mailto",
+    "mhtml", "mid", "mocha", "moz-extension", "ms-appdata", "ms-its", "ms-msdt", "ms-officecmd", "nfs", "res",
+    "resource", "search", "search-ms", "sftp", "shell", "smb", "sms", "smsto", "ssh", "tel", "telnet", "urn",
+    "vbscript", "view-source", "ws", "wss", "wyciwyg", "x-javascript",
 ];
+
+/// Whether a browser or the operating system would interpret a URI of this scheme itself.
+pub fn is_dangerous_scheme(scheme: &str) -> bool {
+    DANGEROUS_SCHEMES
+        .iter()
+        .any(|dangerous| scheme.eq_ignore_ascii_case(dangerous))
+}
 
 impl RedirectUri {
     /// The longest redirect URI accepted, in bytes.
@@ -125,7 +97,7 @@ impl RedirectUri {
                     return Err(InvalidRedirectUri::PlainHttp);
                 }
             }
-            scheme if DANGEROUS_SCHEMES.contains(&scheme) => {
+            scheme if is_dangerous_scheme(scheme) => {
                 return Err(InvalidRedirectUri::DangerousScheme);
             }
             _ => {
@@ -151,6 +123,21 @@ impl RedirectUri {
         match (split_loopback(&self.0), split_loopback(presented)) {
             (Some(registered), Some(presented)) => registered == presented,
             _ => false,
+        }
+    }
+
+    /// Whether it leads to an https host that is not this computer: nobody but that site can answer there.
+    pub fn is_web(&self) -> bool {
+        matches!(self.host(), RedirectHost::Web(host) if !is_loopback_host(host))
+    }
+
+    /// The application type that redirect URIs show (OpenID Connect DCR §2): web when all lead to the web. What a client
+    /// says of itself does not count; Cursor calls itself "web" and is not.
+    pub fn application_type(uris: &[Self]) -> ApplicationType {
+        if uris.iter().all(Self::is_web) {
+            ApplicationType::Web
+        } else {
+            ApplicationType::Native
         }
     }
 
@@ -183,7 +170,7 @@ fn split_loopback(text: &str) -> Option<(&str, &str)> {
     let host_end = if rest.starts_with('[') {
         rest.find(']')? + 1
     } else {
-        rest.find([':', '/', '?'])?
+        rest.find([':', '/', '?']).unwrap_or(rest.len())
     };
     let (host, rest) = rest.split_at(host_end);
     if !is_loopback_host(host) {
@@ -192,7 +179,7 @@ fn split_loopback(text: &str) -> Option<(&str, &str)> {
     match rest.strip_prefix(':') {
         None => Some((host, rest)),
         Some(rest) => {
-            let (port, rest) = rest.split_at(rest.find(['/', '?'])?);
+            let (port, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
             parse_port(port).map(|_| (host, rest))
         }
     }
@@ -288,6 +275,8 @@ mod tests {
         assert!(registered("http://localhost:8787/callback").matches("http://localhost:1/callback"));
         assert!(registered("http://[::1]/cb").matches("http://[::1]:7/cb"));
         assert!(registered("http://127.0.0.1/").matches("http://127.0.0.1:33418/"));
+        assert!(registered("http://127.0.0.1").matches("http://127.0.0.1:33418"));
+        assert!(!registered("http://127.0.0.1").matches("http://127.0.0.1:33418/"));
         assert!(!registered("https://localhost/cb").matches("https://localhost:1/cb"));
     }
 

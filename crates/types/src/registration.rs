@@ -46,10 +46,13 @@ pub enum InvalidRegistration {
     /// A text is too long.
     #[error("{0} is too long")]
     TooLong(&'static str),
+    /// A text holds a control character, NUL among them: no name has one, and no database keeps that one.
+    #[error("{0} holds a control character")]
+    ControlCharacter(&'static str),
 }
 
 impl RegistrationRequest {
-    /// The longest text member accepted, in bytes.
+    /// The longest text member accepted, in bytes; `scope` may be as long as in any request.
     pub const MAX_TEXT_BYTES: usize = 1_024;
     /// The deepest nesting accepted.
     pub const MAX_DEPTH: usize = 32;
@@ -66,10 +69,20 @@ impl RegistrationRequest {
         let Value::Object(members) = value else {
             return Err(InvalidRegistration::NotAnObject);
         };
+        let longest = |name| {
+            if name == "scope" {
+                Scope::MAX_ASKED_BYTES
+            } else {
+                Self::MAX_TEXT_BYTES
+            }
+        };
         let text = |name: &'static str| match members.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if text.len() > Self::MAX_TEXT_BYTES => {
+            Some(Value::String(text)) if text.len() > longest(name) => {
                 Err(InvalidRegistration::TooLong(name))
+            }
+            Some(Value::String(text)) if text.chars().any(char::is_control) => {
+                Err(InvalidRegistration::ControlCharacter(name))
             }
             Some(Value::String(text)) if text.is_empty() => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -77,6 +90,7 @@ impl RegistrationRequest {
         };
         let list = |name: &'static str| match members.get(name) {
             None => Ok(None),
+            Some(Value::Null) if name != "redirect_uris" => Ok(None),
             Some(Value::Array(items)) => items
                 .iter()
                 .map(|item| item.as_str().map(str::to_owned))
@@ -215,5 +229,16 @@ mod tests {
                 .unwrap();
         assert_eq!(request.redirect_uris, ["https://a/b"]);
         assert_eq!(request.client_name, None);
+        let nulls = br#"{"redirect_uris":["https://a/b"],"grant_types":null,"client_name":null}"#;
+        assert_eq!(RegistrationRequest::parse(nulls).unwrap().grant_types, None);
+        for bad in ["\\u0000", "a\\u001bb", "a\\nb", "\\u0085"] {
+            let body = format!(r#"{{"redirect_uris":["https://a/b"],"client_name":"{bad}"}}"#);
+            let wrong = InvalidRegistration::ControlCharacter("client_name");
+            assert_eq!(
+                RegistrationRequest::parse(body.as_bytes()).err(),
+                Some(wrong),
+                "{bad}"
+            );
+        }
     }
 }

@@ -66,8 +66,11 @@ impl fmt::Debug for ScopeToken {
 }
 
 impl Scope {
-    /// The most tokens a scope may hold.
+    /// The most tokens a scope may hold that is granted or kept.
     pub const MAX_TOKENS: usize = 64;
+    /// The longest scope a request may ask for, in bytes. Many clients ask for everything that metadata list, so this is
+    /// wider than what can be granted; narrowing comes next.
+    pub const MAX_ASKED_BYTES: usize = 8_192;
 
     /// The scope that allows nothing.
     pub const fn empty() -> Self {
@@ -79,12 +82,28 @@ impl Scope {
     /// # Errors
     /// [`InvalidScope`]
     pub fn parse(text: &str) -> Result<Self, InvalidScope> {
+        Self::parse_bounded(text, Self::MAX_TOKENS)
+    }
+
+    /// Reads what a request asks for: of any number of tokens in [`MAX_ASKED_BYTES`](Self::MAX_ASKED_BYTES). To be
+    /// narrowed before anything is kept of it.
+    ///
+    /// # Errors
+    /// [`InvalidScope`]
+    pub fn parse_asked(text: &str) -> Result<Self, InvalidScope> {
+        if text.len() > Self::MAX_ASKED_BYTES {
+            return Err(InvalidScope);
+        }
+        Self::parse_bounded(text, usize::MAX)
+    }
+
+    fn parse_bounded(text: &str, max_tokens: usize) -> Result<Self, InvalidScope> {
         if text.is_empty() {
             return Ok(Self::empty());
         }
         let mut tokens = Vec::new();
         for (index, token) in text.split(' ').enumerate() {
-            if index >= Self::MAX_TOKENS {
+            if index >= max_tokens {
                 return Err(InvalidScope);
             }
             tokens.push(ScopeToken::parse(token)?);
@@ -217,6 +236,8 @@ mod tests {
             Ok("a b".to_owned())
         );
         assert_eq!(Scope::parse(""), Ok(Scope::empty()));
+        assert!(Scope::parse_asked(&vec!["a"; 500].join(" ")).is_ok());
+        assert!(Scope::parse_asked(&vec!["a"; 5_000].join(" ")).is_err());
     }
 
     #[test]

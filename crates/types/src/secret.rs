@@ -47,14 +47,7 @@ impl TokenHash {
 
     /// Eight hexadecimal digits of the digest: enough to follow a token through a log, useless to whoever reads it.
     pub fn fingerprint(&self) -> String {
-        self.0[..4]
-            .iter()
-            .fold(String::with_capacity(8), |mut text, byte| {
-                use fmt::Write as _;
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
+        crate::hex::encode(&self.0[..4])
     }
 }
 
