@@ -82,6 +82,8 @@ pub(crate) fn run() -> Result<Tally> {
 struct Place {
     folder: PathBuf,
     start: PathBuf,
+    /// An empty folder outside the workspace, where nothing of ours is found by accident.
+    _empty: tempfile::TempDir,
 }
 
 impl Place {
@@ -91,7 +93,7 @@ impl Place {
             std::fs::remove_dir_all(&folder)?;
         }
         std::fs::create_dir_all(folder.join("home"))?;
-        std::fs::create_dir_all(folder.join("start"))?;
+        let empty = tempfile::Builder::new().prefix("authflow-readme-").tempdir()?;
         let start = match steps.iter().find_map(Step::cloned_url) {
             Some(url) => {
                 let rule = format!("[url \"{}\"]\n\tinsteadOf = {url}\n", root.display());
@@ -106,11 +108,15 @@ impl Place {
                 if !changes.is_empty() {
                     eprintln!("note: the README is run on the last commit, without what is uncommitted");
                 }
-                folder.join("start")
+                empty.path().to_owned()
             }
             None => root.to_owned(),
         };
-        Ok(Self { folder, start })
+        Ok(Self {
+            folder,
+            start,
+            _empty: empty,
+        })
     }
 
     fn terminal(&self) -> Result<Terminal> {
@@ -178,12 +184,17 @@ impl Reader {
             terminal.begin(number, &block.text)?;
             let found = terminal.output().wait_for(ready, PATIENCE);
             let tail = terminal.output().tail(30);
+            // The reader opens the other terminals in the same folder.
+            let here = terminal.folder();
             self.background.push(terminal);
             ensure!(
                 found.is_some(),
                 "\"{ready}\" never appeared; the last lines:\n{tail}"
             );
-            return Ok(());
+            return match here {
+                Some(here) => self.main.change_folder(&here),
+                None => Ok(()),
+            };
         }
         self.main.begin(number, &block.text)?;
         if let Some(name) = &block.sign_in {

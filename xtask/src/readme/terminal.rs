@@ -91,6 +91,16 @@ impl Terminal {
         Ok(line.trim_start_matches("answer: ").to_owned())
     }
 
+    /// The folder that it is in now, even while a command runs; unknown where there is no `/proc`.
+    pub(super) fn folder(&self) -> Option<PathBuf> {
+        std::fs::read_link(format!("/proc/{}/cwd", self.bash.id())).ok()
+    }
+
+    /// Goes to another folder.
+    pub(super) fn change_folder(&mut self, folder: &Path) -> Result<()> {
+        self.type_line(&format!("cd '{}'", folder.display()))
+    }
+
     fn type_line(&mut self, line: &str) -> Result<()> {
         let keyboard = self.bash.stdin.as_mut().context("the terminal is closed")?;
         writeln!(keyboard, "{line}").context("bash has ended")
