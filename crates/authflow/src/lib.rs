@@ -17,13 +17,14 @@
 pub mod client_auth;
 pub mod endpoint;
 mod grant;
-mod hex;
 pub mod memory;
 pub mod port;
 pub mod record;
 mod server;
 pub mod settings;
 
-pub use endpoint::authorization::{Approval, AuthorizationRequest, Authorize, PageReason, Pending, SendBack};
+pub use endpoint::authorization::{
+    Approval, AuthorizationRequest, Authorize, PageReason, Pending, PendingResource, SendBack, Ticked,
+};
 pub use server::{AuthorizationServer, FormRequest, Ports, limiter_key};
 pub use settings::Settings;

@@ -26,5 +26,6 @@ pub mod router;
 
 pub use browser_cookie::{BrowserCookie, BrowserSecret};
 pub use interact::{Interact, Outcome, Visit};
-pub use request::{ClientAddress, client_address};
+pub use reply::see_other;
+pub use request::{ClientAddress, client_address, is_form, read_body};
 pub use router::{is_same_origin, router};

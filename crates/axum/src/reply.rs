@@ -72,7 +72,7 @@ pub(crate) fn method_not_allowed(allow: &'static str) -> Response {
 }
 
 /// A redirect by GET that nobody may keep and that tells the next site nothing of this one.
-pub(crate) fn see_other(location: &str) -> Response {
+pub fn see_other(location: &str) -> Response {
     let Ok(location) = HeaderValue::from_str(location) else {
         return error(&ErrorCode::ServerError.into());
     };

@@ -13,7 +13,7 @@ use mcp_authflow::FormRequest;
 use mcp_authflow_types::{ErrorResponse, Form};
 
 /// The largest body read, in bytes.
-pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -36,11 +36,11 @@ pub fn client_address(parts: &Parts) -> Option<IpAddr> {
         })
 }
 
-/// Reads a body within size and time.
+/// Reads a body within size and time: 64 KiB and 10 s.
 ///
 /// # Errors
 /// 413 when it is too large, 408 when it does not arrive in time, 400 when the connection breaks.
-pub(crate) async fn read_body(body: Body) -> Result<Bytes, ErrorResponse> {
+pub async fn read_body(body: Body) -> Result<Bytes, ErrorResponse> {
     let with_status = |status, detail: &str| ErrorResponse {
         status: Some(status),
         ..ErrorResponse::invalid_request(detail.to_owned())
@@ -123,7 +123,7 @@ fn authorization(headers: &HeaderMap) -> Result<Option<String>, ErrorResponse> {
 }
 
 /// Whether the body is said to be a form, in UTF-8 if anything is said of that.
-pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+pub fn is_form(headers: &HeaderMap) -> bool {
     content_type(headers).is_some_and(|(essence, charset)| {
         essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
             && charset.is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"))

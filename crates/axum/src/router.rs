@@ -122,6 +122,7 @@ async fn authorize(State(edge): State<Edge>, request: Request<Body>) -> Response
         let reason = PageReason::Refused {
             code: ErrorCode::InvalidRequest,
             description: "the address of this page is malformed",
+            target: None,
         };
         return edge.interact.refuse(&reason, &parts).await;
     };
@@ -167,6 +168,7 @@ async fn visit(
         let reason = PageReason::Refused {
             code: ErrorCode::InvalidRequest,
             description: "the form was not sent by a page of this server",
+            target: None,
         };
         return edge.interact.refuse(&reason, &parts).await;
     }
@@ -185,9 +187,13 @@ async fn visit(
         Ok(found) => found,
         Err(reason) => return edge.interact.refuse(&reason, &parts).await,
     };
-    let body = match read_body(body).await {
-        Ok(body) => body,
-        Err(error) => return reply::error(&error),
+    let Ok(body) = read_body(body).await else {
+        let reason = PageReason::Refused {
+            code: ErrorCode::InvalidRequest,
+            description: "the form is too large, or did not arrive in time",
+            target: None,
+        };
+        return edge.interact.refuse(&reason, &parts).await;
     };
     let again = parts.clone();
     let visit = Visit {

@@ -1,6 +1,7 @@
 //! The server's own key: 256 random bits from which keyed digests are made, one purpose apart from the other.
 
 use aws_lc_rs::{constant_time, digest, hmac};
+use mcp_authflow_types::hex;
 use zeroize::Zeroizing;
 
 /// The server key. It keys CSRF tokens, one-time links and short user codes, and will encrypt signing keys.
@@ -24,26 +25,12 @@ impl ServerKey {
 
     /// Reads 64 hexadecimal digits, with white space around them allowed; `None` when the text is anything else.
     pub fn parse_hex(text: &str) -> Option<Self> {
-        let digits = text.trim().as_bytes();
-        if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(Self::from_bytes(bytes))
+        hex::decode(&text.trim().to_ascii_lowercase()).map(Self::from_bytes)
     }
 
     /// The key as 64 hexadecimal digits: for its file.
     pub fn to_hex(&self) -> Zeroizing<String> {
-        use std::fmt::Write as _;
-        let mut text = Zeroizing::new(String::with_capacity(64));
-        for byte in self.0.iter() {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        Zeroizing::new(hex::encode(&*self.0))
     }
 
     /// A digest of the key itself, by which a store recognises it. It gives nothing of the key away.

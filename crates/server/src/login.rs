@@ -22,7 +22,7 @@ use mcp_authflow::{
     port::{
         AccountStore, Admission, AuditEvent, AuditOutcome, StoreError, audit::AuditAction, rate_limit::Limit,
     },
-    record::{Session, User},
+    record::{Session, User, UserId},
 };
 use mcp_authflow_axum::{BrowserCookie, BrowserSecret};
 use mcp_authflow_jose::ServerKey;
@@ -72,11 +72,13 @@ struct SignedIn {
 /// How a try to sign in went.
 enum SignIn {
     /// It went well: the browser gets this cookie.
-    Done(HeaderValue),
-    /// Name or password are wrong; nobody is told which.
-    Wrong,
+    Done(HeaderValue, UserId),
+    /// Name or password are wrong; nobody is told which. The account, where the name is one.
+    Wrong(Option<UserId>),
     /// Too many tries.
     TooMany(Duration),
+    /// Too many passwords wait to be checked.
+    Busy,
     /// The store cannot be asked.
     Unavailable(StoreError),
 }
@@ -138,53 +140,70 @@ impl People {
         browser: Option<&TokenHash>,
         address: Option<IpAddr>,
     ) -> SignIn {
-        let refused = |reason| {
-            self.audit(
-                &AuditEvent::new(AuditAction::SignIn, AuditOutcome::Refused, reason).with_address(address),
-            );
+        let username = username::normalize(username);
+        let outcome = self
+            .try_sign_in(username.as_deref().ok(), password, browser, address)
+            .await;
+        let (outcome_of, reason) = match &outcome {
+            SignIn::Done(..) => (AuditOutcome::Allowed, "signed in"),
+            SignIn::Wrong(_) => (AuditOutcome::Refused, "wrong name or password"),
+            SignIn::TooMany(_) => (AuditOutcome::Refused, "too many tries"),
+            SignIn::Busy => (AuditOutcome::Refused, "too many passwords wait to be checked"),
+            SignIn::Unavailable(_) => (AuditOutcome::Refused, "the store cannot be asked"),
         };
-        let Ok(username) = username::normalize(username) else {
-            self.inner.passwords.check_nothing(password).await;
-            refused("a name that no account can have");
-            return SignIn::Wrong;
-        };
+        let mut event = AuditEvent::new(AuditAction::SignIn, outcome_of, reason).with_address(address);
+        if let SignIn::Done(_, user) | SignIn::Wrong(Some(user)) = &outcome {
+            event = event.with_subject(user.as_str());
+        } else if let Ok(username) = &username {
+            // Whoever tries names is found by what is tried; the name itself may be a password typed into the wrong box.
+            event = event.with_token(&TokenHash::of(username));
+        }
+        self.audit(&event);
+        outcome
+    }
+
+    async fn try_sign_in(
+        &self,
+        username: Option<&str>,
+        password: &str,
+        browser: Option<&TokenHash>,
+        address: Option<IpAddr>,
+    ) -> SignIn {
         let limits = &self.inner.server.ports().rate_limit;
-        for (limit, key) in [
-            (PER_ADDRESS, limiter_key(address)),
-            (PER_ACCOUNT, username.clone()),
-        ] {
-            if let Admission::Refused { retry_after } = limits.admit(limit, &key).await {
-                refused("too many tries");
+        let from = limiter_key(address);
+        let counted = [
+            Some((PER_ADDRESS, from.as_str())),
+            username.map(|name| (PER_ACCOUNT, name)),
+        ];
+        for (limit, key) in counted.into_iter().flatten() {
+            if let Admission::Refused { retry_after } = limits.admit(limit, key).await {
                 return SignIn::TooMany(retry_after);
             }
         }
-        let user = match self.inner.accounts.load_user(&username).await {
+        let found = match username {
+            Some(username) => self.inner.accounts.load_user(username).await,
+            None => Ok(None),
+        };
+        let user = match found {
             Ok(user) => user.filter(|user| user.disabled_at.is_none()),
             Err(error) => return SignIn::Unavailable(error),
         };
         let Some(user) = user else {
-            self.inner.passwords.check_nothing(password).await;
-            refused("no such account, or a disabled one");
-            return SignIn::Wrong;
+            return match self.inner.passwords.check_nothing(password).await {
+                Ok(()) => SignIn::Wrong(None),
+                Err(password::Busy) => SignIn::Busy,
+            };
         };
-        if !self.inner.passwords.is_right(password, &user.password_hash).await {
-            refused("wrong password");
-            return SignIn::Wrong;
+        match self.inner.passwords.is_right(password, &user.password_hash).await {
+            Ok(true) => {}
+            Ok(false) => return SignIn::Wrong(Some(user.id)),
+            Err(password::Busy) => return SignIn::Busy,
         }
-        limits.forgive(PER_ACCOUNT, &username).await;
+        limits.forgive(PER_ACCOUNT, &user.username).await;
         match self.begin_session(&user, browser).await {
-            Ok(Some(cookie)) => {
-                self.audit(
-                    &AuditEvent::new(AuditAction::SignIn, AuditOutcome::Allowed, "signed in")
-                        .with_subject(user.id.as_str())
-                        .with_address(address),
-                );
-                SignIn::Done(cookie)
-            }
-            Ok(None) => {
-                refused("the account was disabled meanwhile");
-                SignIn::Wrong
-            }
+            Ok(Some(cookie)) => SignIn::Done(cookie, user.id),
+            // Disabled, or given another password, meanwhile.
+            Ok(None) => SignIn::Wrong(Some(user.id)),
             Err(error) => SignIn::Unavailable(error),
         }
     }

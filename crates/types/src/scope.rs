@@ -66,7 +66,7 @@ impl fmt::Debug for ScopeToken {
 }
 
 impl Scope {
-    /// The most tokens a scope may hold that is granted or kept.
+    /// The most tokens a scope may hold that an operator writes down.
     pub const MAX_TOKENS: usize = 64;
     /// The longest scope a request may ask for, in bytes. Many clients ask for everything that metadata list, so this is
     /// wider than what can be granted; narrowing comes next.
@@ -206,7 +206,7 @@ impl serde::Serialize for Scope {
 impl<'de> serde::Deserialize<'de> for Scope {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
+        Self::parse_asked(&text).map_err(serde::de::Error::custom)
     }
 }
 

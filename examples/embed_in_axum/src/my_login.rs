@@ -4,7 +4,7 @@
 //! people know, shows what is asked for and where the answer goes, and has two buttons.
 
 use axum::response::{Html, IntoResponse as _};
-use mcp_authflow::{Approval, Pending};
+use mcp_authflow::{Approval, Pending, Ticked};
 use mcp_authflow_axum::{Interact, Outcome, Visit};
 use mcp_authflow_types::Form;
 
@@ -36,7 +36,7 @@ impl Interact for MyLogin {
                 subject: format!("my-app:{name}"),
                 username: Some(name.to_owned()),
                 subject_generation: None,
-                scope: None,
+                ticked: Ticked::Everything,
             }),
             (Some(_), ..) => Outcome::Show(page(pending, &visit, "That is not one of us.").into_response()),
             (None, ..) => Outcome::Show(page(pending, &visit, "").into_response()),

@@ -20,7 +20,7 @@ use mcp_authflow_types::{ClientId, Form, TokenHash};
 
 use self::{answer::Answering, resolve::read_resources};
 pub use self::{
-    answer::{Approval, SendBack},
+    answer::{Approval, SendBack, Ticked},
     page_reason::PageReason,
     pending::{Pending, PendingResource},
 };

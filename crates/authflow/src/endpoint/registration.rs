@@ -108,9 +108,8 @@ impl AuthorizationServer {
 
         let secret = (accepted.token_endpoint_auth_method != TokenEndpointAuthMethod::None)
             .then(|| ClientSecret::mint(&self.entropy().draw()));
-        let id = format!("c_{}", crate::hex::encode(&self.entropy().draw::<16>()));
         let client = Client {
-            id: ClientId::parse(&id).map_err(|_| ErrorCode::ServerError)?,
+            id: ClientId::from_random(self.entropy().draw()),
             generation: 0,
             secret: secret.as_ref().map(ClientSecret::hash),
             retired_secret: None,
@@ -234,21 +233,14 @@ impl Accepted {
 
         // 4. OpenID Connect DCR §2, application_type: said by the redirect URIs, not by the client; Cursor calls itself
         //    "web" and is not.
-        let is_web = redirect_uris
-            .iter()
-            .all(|uri| matches!(uri.host(), RedirectHost::Web(host) if !mcp_authflow_types::uri::is_loopback_host(host)));
-        let application_type = if is_web {
-            ApplicationType::Web
-        } else {
-            ApplicationType::Native
-        };
+        let application_type = RedirectUri::application_type(&redirect_uris);
 
         // 5. RFC 7591 §2, scope: what of it is on offer; left out, everything that is.
         let offline: Option<ScopeToken> = ScopeToken::parse(OFFLINE_ACCESS).ok();
         let on_offer = on_offer.union(&offline.into_iter().collect());
         let scope = match &request.scope {
             None => on_offer,
-            Some(asked) => Scope::parse(asked)
+            Some(asked) => Scope::parse_asked(asked)
                 .map_err(|_| Reason::MalformedScope)?
                 .narrow_to(&on_offer),
         };

@@ -137,9 +137,7 @@ impl Client {
     /// self-registered ones are asked about every time.
     pub fn can_prove_itself(&self) -> bool {
         let uris = &self.profile.redirect_uris;
-        self.is_verified()
-            && !uris.is_empty()
-            && uris.iter().all(|uri| matches!(uri.host(), RedirectHost::Web(host) if !mcp_authflow_types::uri::is_loopback_host(host)))
+        self.is_verified() && !uris.is_empty() && uris.iter().all(RedirectUri::is_web)
     }
 
     /// Whether all its redirects lead to this computer (M-099).

@@ -34,7 +34,7 @@ pub struct Grant {
     pub username: Option<String>,
     /// One to eight resources, each with its scope.
     pub resources: Vec<GrantedResource>,
-    /// Whether `offline_access` was asked for and granted.
+    /// Whether the client may stay connected while the person is away: whether there are refresh tokens.
     pub offline_access: bool,
     /// When it was made.
     pub created_at: Timestamp,
@@ -77,13 +77,13 @@ impl GrantId {
 
     /// Reads the 32 hexadecimal digits that `Display` prints.
     pub fn parse(text: &str) -> Option<Self> {
-        crate::hex::decode(text).map(Self)
+        mcp_authflow_types::hex::decode(text).map(Self)
     }
 }
 
 impl fmt::Display for GrantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::hex::encode(&self.0))
+        f.write_str(&mcp_authflow_types::hex::encode(&self.0))
     }
 }
 

@@ -44,7 +44,7 @@ pub struct PendingRequest {
     pub code_challenge: String,
     /// Each resource with the scope that can be granted there.
     pub resources: Vec<GrantedResource>,
-    /// Whether `offline_access` is asked for.
+    /// Whether the client would stay connected while the person is away: whether it may use refresh tokens at all.
     pub offline_access: bool,
     /// How the person is to be prompted.
     #[serde(default)]
@@ -70,13 +70,13 @@ impl InteractionId {
 
     /// Reads the 32 hexadecimal digits that `Display` prints.
     pub fn parse(text: &str) -> Option<Self> {
-        crate::hex::decode(text).map(Self)
+        mcp_authflow_types::hex::decode(text).map(Self)
     }
 }
 
 impl fmt::Display for InteractionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::hex::encode(&self.0))
+        f.write_str(&mcp_authflow_types::hex::encode(&self.0))
     }
 }
 

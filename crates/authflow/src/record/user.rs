@@ -11,7 +11,7 @@ pub struct UserId(Box<str>);
 impl UserId {
     /// Makes an identifier from 128 random bits.
     pub fn from_random(bytes: [u8; 16]) -> Self {
-        Self(format!("u_{}", crate::hex::encode(&bytes)).into())
+        Self(format!("u_{}", mcp_authflow_types::hex::encode(&bytes)).into())
     }
 
     /// Takes a stored identifier back.

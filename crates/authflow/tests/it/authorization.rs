@@ -140,7 +140,8 @@ async fn a_bad_request_of_a_stranger_gets_a_page_instead() {
             reason,
             PageReason::Refused {
                 code: *code,
-                description
+                description,
+                target: Some("https://evil.example/cb".to_owned()),
             }
         );
     }

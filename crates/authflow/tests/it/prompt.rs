@@ -21,7 +21,8 @@ async fn none_is_refused_at_once_for_clients_that_cannot_prove_themselves() {
         scene.shown(&silent("EVIL")).await,
         PageReason::Refused {
             code: ErrorCode::ConsentRequired,
-            description: "somebody has to approve the request"
+            description: "somebody has to approve the request",
+            target: Some("https://evil.example/cb".to_owned()),
         }
     );
     scene.pending(&silent("WEB")).await;

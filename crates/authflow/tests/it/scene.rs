@@ -109,14 +109,14 @@ impl Scene {
             subject: "u_alice".to_owned(),
             username: Some("alice".to_owned()),
             subject_generation: Some(0),
-            scope: None,
+            ticked: mcp_authflow::Ticked::Everything,
         }
     }
 
     /// Alice, who leaves only this ticked.
     pub(crate) fn alice_ticks(scope: &str) -> Approval {
         Approval {
-            scope: Some(Scope::parse(scope).unwrap()),
+            ticked: mcp_authflow::Ticked::Tokens(Scope::parse(scope).unwrap()),
             ..Self::alice()
         }
     }

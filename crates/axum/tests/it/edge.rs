@@ -61,7 +61,7 @@ impl Interact for Person {
                 subject: "u_alice".to_owned(),
                 username: Some("alice".to_owned()),
                 subject_generation: None,
-                scope: None,
+                ticked: mcp_authflow::Ticked::Everything,
             }),
             b"decision=deny" => Outcome::Deny,
             b"decision=sign-in-first" => Outcome::LoginRequired,

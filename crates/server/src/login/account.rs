@@ -2,23 +2,22 @@
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Path, Request, State},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderValue, header, request::Parts};
 use mcp_authflow::{
     port::{AuditEvent, AuditOutcome, StoreError, audit::AuditAction, store::AddUser},
     record::{User, UserId},
 };
-use mcp_authflow_axum::{client_address, is_same_origin};
+use mcp_authflow_axum::{client_address, is_form, is_same_origin, read_body};
 use mcp_authflow_jose::ServerKey;
-use mcp_authflow_types::{Form, Issuer, TokenHash};
+use mcp_authflow_types::{Form, Issuer, TokenHash, hex};
 
 use super::{
     People,
-    csrf::{hex, unhex},
     interact::account,
     password::{self, UnusablePassword},
     username,
@@ -28,7 +27,6 @@ use crate::{
     pages::{ErrorView, HomeView, OneLine, Problem, SetupProblem, SetupView},
 };
 
-const MAX_FORM_BYTES: usize = 64 * 1024;
 const SETUP: &str = "first account";
 
 /// The routes.
@@ -49,7 +47,7 @@ pub(crate) fn router(people: People) -> Router {
 /// start, so that it can be printed again.
 pub(crate) fn setup_link(issuer: &Issuer, key: &ServerKey) -> String {
     let token = key.digest(SETUP, &[issuer.as_str().as_bytes()]);
-    format!("{}?token={}", issuer.endpoint("/ui/setup"), hex(&token))
+    format!("{}?token={}", issuer.endpoint("/ui/setup"), hex::encode(&token))
 }
 
 async fn home(State(people): State<People>, request: Request) -> Response {
@@ -209,15 +207,11 @@ impl People {
 
     /// The body of a form that a page of this server sent.
     async fn read_form(&self, parts: &Parts, body: Body) -> Option<axum::body::Bytes> {
-        let is_form = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
-        if !is_form || !is_same_origin(self.inner.server.settings().issuer.origin(), &parts.headers) {
+        let origin = self.inner.server.settings().issuer.origin();
+        if !is_form(&parts.headers) || !is_same_origin(origin, &parts.headers) {
             return None;
         }
-        to_bytes(body, MAX_FORM_BYTES).await.ok()
+        read_body(body).await.ok()
     }
 
     /// Whether the request carries the link's token and there is still no account.
@@ -226,7 +220,7 @@ impl People {
         let issuer = self.inner.server.settings().issuer.as_str();
         let is_right = query
             .value("token")
-            .and_then(unhex)
+            .and_then(hex::decode::<32>)
             .is_some_and(|token| self.inner.key.is_digest(SETUP, &[issuer.as_bytes()], &token));
         Ok(is_right && !self.inner.accounts.has_users().await?)
     }
@@ -276,15 +270,9 @@ impl People {
 
 /// Sends the browser on by GET, with a cookie where there is one.
 pub(super) fn see_other(location: &str, cookie: Option<HeaderValue>) -> Response {
-    let mut response = StatusCode::SEE_OTHER.into_response();
-    let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::from_str(location) {
-        headers.insert(header::LOCATION, location);
-    }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let mut response = mcp_authflow_axum::see_other(location);
     if let Some(cookie) = cookie {
-        headers.insert(header::SET_COOKIE, cookie);
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
 }

@@ -1,7 +1,7 @@
 //! Tokens that tie a form to one browser and one page, beside the checks on `Sec-Fetch-Site` and `Origin`.
 
 use mcp_authflow_jose::ServerKey;
-use mcp_authflow_types::TokenHash;
+use mcp_authflow_types::{TokenHash, hex};
 
 const PURPOSE: &str = "csrf";
 
@@ -16,36 +16,16 @@ impl Csrf {
 
     /// The token of a page in a browser.
     pub(super) fn token(&self, browser: &TokenHash, page: &str) -> String {
-        hex(&self.0.digest(PURPOSE, &[browser.as_bytes(), page.as_bytes()]))
+        hex::encode(&self.0.digest(PURPOSE, &[browser.as_bytes(), page.as_bytes()]))
     }
 
     /// Whether a form carries the token of this page in this browser.
     pub(super) fn is_right(&self, browser: &TokenHash, page: &str, presented: Option<&str>) -> bool {
-        presented.and_then(unhex).is_some_and(|presented| {
+        presented.and_then(hex::decode::<32>).is_some_and(|presented| {
             self.0
                 .is_digest(PURPOSE, &[browser.as_bytes(), page.as_bytes()], &presented)
         })
     }
-}
-
-pub(super) fn hex(bytes: &[u8; 32]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Method, request::Parts};
-use mcp_authflow::{Approval, PageReason, Pending};
+use mcp_authflow::{Approval, PageReason, Pending, PendingResource, Ticked};
 use mcp_authflow_axum::{Interact, Outcome, Visit};
 use mcp_authflow_types::{Form, Prompt, Scope, ScopeToken, scope::OFFLINE_ACCESS};
 
@@ -39,6 +39,12 @@ impl Interact for People {
         let mut view = ErrorView::new(problem);
         if let PageReason::Refused { .. } | PageReason::Repeated(_) | PageReason::RedirectUri(_) = reason {
             view.detail = Some(OneLine::long(&reason.to_string()));
+        }
+        if let PageReason::Refused {
+            target: Some(target), ..
+        } = reason
+        {
+            view.destination = Some(Destination::of(target));
         }
         view.request_id = parts
             .extensions
@@ -99,7 +105,7 @@ impl People {
             .is_approved_already(pending, who.user.id.as_str())
             .await?
         {
-            return Ok(Outcome::Approve(approval(who, None)));
+            return Ok(Outcome::Approve(approval(who, Ticked::Everything)));
         }
         if is_silent {
             return Ok(Outcome::ConsentRequired);
@@ -116,9 +122,11 @@ impl People {
         let asks_anew = request.prompts(Prompt::Login) || request.prompts(Prompt::SelectAccount);
         let is_too_old = request
             .max_age
-            .is_some_and(|age| self.now().since(authenticated_at).as_secs() > u64::from(age));
+            .is_some_and(|age| interaction.created_at.since(authenticated_at).as_secs() > u64::from(age));
+        // Whoever signed in for this request has signed in, however small `max_age` is and however long the choice takes.
         // Whole seconds: a sign-in in the very second of the request may be an earlier one, so it does not count.
-        (asks_anew && authenticated_at <= interaction.created_at) || is_too_old
+        let is_from_before = authenticated_at <= interaction.created_at;
+        is_from_before && (asks_anew || is_too_old)
     }
 
     async fn take_login(&self, pending: &Pending, visit: &Visit, form: &Form<'_>) -> Response {
@@ -128,8 +136,9 @@ impl People {
             .sign_in(username, password, Some(&visit.browser), visit.address)
             .await
         {
-            SignIn::Done(cookie) => return see_page(visit, Some(cookie)),
-            SignIn::Wrong => LoginProblem::WrongCredentials,
+            SignIn::Done(cookie, _) => return see_page(visit, Some(cookie)),
+            SignIn::Wrong(_) => LoginProblem::WrongCredentials,
+            SignIn::Busy => LoginProblem::Unavailable,
             SignIn::TooMany(wait) => LoginProblem::TooManyTries {
                 retry_after_seconds: wait.as_secs().max(1),
             },
@@ -144,19 +153,22 @@ impl People {
         match form.value("decision") {
             Some("deny") => Outcome::Deny,
             Some("allow") => {
-                let ticked: Scope = form
-                    .values("scope")
-                    .filter_map(|token| ScopeToken::parse(token).ok())
-                    .collect();
+                let (scopes, offline_access) = read_ticked(pending, form);
                 let asks_for_scope = pending
                     .resources()
                     .iter()
                     .any(|one| !one.asked.scope.without(OFFLINE_ACCESS).is_empty());
-                if asks_for_scope && ticked.without(OFFLINE_ACCESS).is_empty() {
+                if asks_for_scope && scopes.iter().all(Scope::is_empty) {
                     let problem = Some(ConsentProblem::NothingChosen);
                     return Outcome::Show(self.consent_page(pending, visit, &who, problem));
                 }
-                Outcome::Approve(approval(who, Some(ticked)))
+                Outcome::Approve(approval(
+                    who,
+                    Ticked::AtEach {
+                        scopes,
+                        offline_access,
+                    },
+                ))
             }
             _ => Outcome::Show(self.consent_page(pending, visit, &who, None)),
         }
@@ -194,7 +206,8 @@ impl People {
         let resources = pending
             .resources()
             .iter()
-            .map(|one| ResourceView {
+            .enumerate()
+            .map(|(index, one)| ResourceView {
                 name: one.record.as_ref().map(|record| OneLine::name(&record.name)),
                 uri: OneLine::long(one.asked.resource.as_str()),
                 scopes: one
@@ -203,6 +216,7 @@ impl People {
                     .without(OFFLINE_ACCESS)
                     .iter()
                     .map(|token| ScopeView {
+                        value: box_value(pending, index, token),
                         token: token.to_string(),
                         description: one
                             .record
@@ -260,13 +274,43 @@ fn application(pending: &Pending, now: mcp_authflow_types::Timestamp) -> Applica
     }
 }
 
-fn approval(who: SignedIn, scope: Option<Scope>) -> Approval {
+fn approval(who: SignedIn, ticked: Ticked) -> Approval {
     Approval {
         subject: who.user.id.to_string(),
         username: Some(who.user.username),
         subject_generation: Some(who.session.subject_generation),
-        scope,
+        ticked,
     }
+}
+
+/// The value of a scope's box: the token; behind the number of its resource where several resources have that token, so
+/// that each of the boxes can be unticked by itself. A token holds no space.
+fn box_value(pending: &Pending, index: usize, token: &ScopeToken) -> String {
+    let has_token = |one: &&PendingResource| one.asked.scope.contains(token.as_str());
+    if pending.resources().iter().filter(has_token).count() > 1 {
+        format!("{index} {token}")
+    } else {
+        token.to_string()
+    }
+}
+
+/// What was left ticked at each resource, and whether the client may stay connected.
+fn read_ticked(pending: &Pending, form: &Form<'_>) -> (Vec<Scope>, bool) {
+    let is_ticked = |value: &str| form.values("scope").any(|ticked| ticked == value);
+    let scopes = pending
+        .resources()
+        .iter()
+        .enumerate()
+        .map(|(index, one)| {
+            let asked = one.asked.scope.without(OFFLINE_ACCESS);
+            asked
+                .iter()
+                .filter(|token| is_ticked(&box_value(pending, index, token)))
+                .cloned()
+                .collect()
+        })
+        .collect();
+    (scopes, is_ticked(OFFLINE_ACCESS))
 }
 
 /// Sends the browser to the same page by GET, so that a reload sends no form twice.

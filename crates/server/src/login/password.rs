@@ -15,8 +15,15 @@ use zeroize::Zeroizing;
 pub(crate) const MIN_CHARS: usize = 12;
 /// The longest, in characters.
 pub(crate) const MAX_CHARS: usize = 256;
-/// How many hashes are computed at once.
+/// How many hashes are computed at once: each takes 19 MiB.
 const AT_ONCE: usize = 2;
+/// How many may wait for their turn; at some 20 ms each, none waits for long.
+const WAITING: usize = 64;
+
+/// Too many passwords wait to be checked. Nothing was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords wait to be checked")]
+pub(crate) struct Busy;
 
 /// Why a password cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +57,7 @@ pub(crate) fn hash(password: &str) -> anyhow::Result<String> {
 /// Checks passwords, a few at a time.
 pub(crate) struct Passwords {
     turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     /// The hash of a password that nobody has, so that a name that nobody has costs the same time.
     nobodys: Arc<std::sync::OnceLock<String>>,
 }
@@ -58,39 +66,43 @@ impl Passwords {
     pub(crate) fn new() -> Self {
         Self {
             turns: Arc::new(Semaphore::new(AT_ONCE)),
+            places: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
             nobodys: Arc::default(),
         }
     }
 
     /// Whether the password is the one that was hashed.
-    pub(crate) async fn is_right(&self, password: &str, hash: &str) -> bool {
+    pub(crate) async fn is_right(&self, password: &str, hash: &str) -> Result<bool, Busy> {
         let (password, hash) = (Zeroizing::new(password.to_owned()), hash.to_owned());
-        self.in_turn(move || verify(&password, &hash))
-            .await
-            .unwrap_or(false)
+        self.in_turn(move || verify(&password, &hash)).await
     }
 
     /// Takes as long as checking a password does, and finds nothing right.
-    pub(crate) async fn check_nothing(&self, password: &str) {
+    pub(crate) async fn check_nothing(&self, password: &str) -> Result<(), Busy> {
         let (password, nobodys) = (Zeroizing::new(password.to_owned()), self.nobodys.clone());
         self.in_turn(move || {
             let hash = nobodys.get_or_init(|| hash("nobody has this password").unwrap_or_default());
-            verify(&password, hash)
+            verify(&password, hash);
         })
-        .await;
+        .await
     }
 
     /// Hashes a new password.
     pub(crate) async fn hash(&self, password: &str) -> anyhow::Result<String> {
         let password = Zeroizing::new(password.to_owned());
-        self.in_turn(move || hash(&password))
-            .await
-            .unwrap_or_else(|| Err(anyhow::anyhow!("the password cannot be hashed")))
+        self.in_turn(move || hash(&password)).await?
     }
 
-    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let _turn = self.turns.acquire().await.ok()?;
-        tokio::task::spawn_blocking(work).await.ok()
+    /// Does the work when its turn comes. Turn and place go with the work, not with the caller: one who hangs up does not
+    /// make room for another while the work goes on.
+    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| Busy)?;
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| Busy)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = (place, turn);
+            work()
+        });
+        done.await.map_err(|_| Busy)
     }
 }
 
@@ -112,12 +124,46 @@ mod tests {
         let passwords = Passwords::new();
         let hash = passwords.hash("correct horse battery").await?;
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.is_right("correct horse battery", &hash).await);
-        assert!(!passwords.is_right("correct horse batterx", &hash).await);
-        assert!(!passwords.is_right("correct horse battery", "").await);
-        assert!(!passwords.is_right(&"x".repeat(1 << 20), &hash).await);
-        passwords.check_nothing("nobody has this password").await;
+        assert!(passwords.is_right("correct horse battery", &hash).await?);
+        assert!(!passwords.is_right("correct horse batterx", &hash).await?);
+        assert!(!passwords.is_right("correct horse battery", "").await?);
+        assert!(!passwords.is_right(&"x".repeat(1 << 20), &hash).await?);
+        passwords.check_nothing("nobody has this password").await?;
         Ok(())
+    }
+
+    /// P12: neither callers who wait nor callers who hang up make more room than there is.
+    #[tokio::test]
+    async fn more_than_a_bounded_number_of_passwords_is_refused_and_not_queued() {
+        let passwords = Passwords::new();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Arc::new(std::sync::Mutex::new(wait));
+        let mut callers = tokio::task::JoinSet::new();
+        let passwords = Arc::new(passwords);
+        for _ in 0..AT_ONCE + WAITING {
+            let (passwords, wait) = (passwords.clone(), wait.clone());
+            callers.spawn(async move {
+                passwords
+                    .in_turn(move || wait.lock().map(|wait| wait.recv().is_ok()).is_ok())
+                    .await
+            });
+        }
+        while passwords.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(passwords.check_nothing("x").await, Err(Busy));
+        // Those whose turn has come are let go of by their callers, and go on.
+        while passwords.turns.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        callers.abort_all();
+        while callers.join_next().await.is_some() {}
+        assert_eq!(passwords.turns.available_permits(), 0);
+        drop(go);
+        while passwords.turns.available_permits() < AT_ONCE {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(passwords.check_nothing("x").await, Ok(()));
     }
 
     #[test]

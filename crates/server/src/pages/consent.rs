@@ -45,8 +45,10 @@ pub(crate) struct ResourceView {
 /// One box to tick.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ScopeView {
-    /// The scope token, which is the value posted.
+    /// The scope token, which is shown.
     pub(crate) token: String,
+    /// The value posted when it is ticked.
+    pub(crate) value: String,
     /// What it allows, in the operator's words; the token stands in when there are none.
     pub(crate) description: Option<OneLine>,
     /// Whether the box is ticked.

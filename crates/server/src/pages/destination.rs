@@ -2,36 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use mcp_authflow_types::redirect_uri::is_dangerous_scheme;
 use serde::Serialize;
 
 use super::one_line::OneLine;
 
-/// Schemes that mean something to a browser and never an application of the client's.
-const BROWSER_SCHEMES: [&str; 23] = [
-    "about",
-    "blob",
-    "chrome",
-    "chrome-extension",
-    "content",
-    "data",
-    "edge",
-    "feed",
-    "file",
-    "filesystem",
-    "ftp",
-    "intent",
-    "jar",
-    "javascript",
-    "mailto",
-    "moz-extension",
-    "resource",
-    "sms",
-    "tel",
-    "vbscript",
-    "view-source",
-    "ws",
-    "wss",
-];
 /// RFC 1035 §2.3.4: a host name has at most 255 octets on the wire, 253 as text.
 const HOST_MAX_BYTES: usize = 253;
 /// No registered scheme comes near; a longer one is there to be looked at.
@@ -123,7 +98,7 @@ fn read(redirect_uri: &str) -> Option<(Kind, String, String)> {
         return None;
     }
     if scheme != "https" && scheme != "http" {
-        if BROWSER_SCHEMES.contains(&scheme.as_str()) {
+        if is_dangerous_scheme(&scheme) {
             return None;
         }
         let slashes = if rest.starts_with("//") { "//" } else { "" };

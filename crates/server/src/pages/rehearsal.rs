@@ -127,6 +127,7 @@ pub(super) fn consents(text: &str) -> Vec<ConsentView> {
     };
     let scope = |description, checked| ScopeView {
         token: text.to_owned(),
+        value: text.to_owned(),
         description,
         checked,
     };

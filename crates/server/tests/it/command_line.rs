@@ -132,7 +132,7 @@ async fn clients_are_added_shown_rotated_and_removed() {
         let request = house
             .http
             .post(house.server.url("/token"))
-            .form(&[("grant_type", "client_credentials")]);
+            .form(&[("grant_type", "client_credentials"), ("resource", R1)]);
         crate::house::answer(request.basic_auth(id, Some(secret)))
     };
     let (status, first) = token(secret.to_owned()).await;
@@ -166,7 +166,7 @@ async fn a_resource_is_registered_with_credentials_that_work_and_removed_with_it
         &[
             "resource",
             "add",
-            "https://rs2.test/mcp",
+            "https://rs3.test/mcp",
             "--name",
             "R2",
             "--scope",
@@ -193,7 +193,7 @@ async fn a_resource_is_registered_with_credentials_that_work_and_removed_with_it
     assert_eq!((status, value), (200, serde_json::json!({ "active": false })));
     let (code, _, err) = run(
         &house,
-        &["resource", "add", "https://rs2.test/mcp", "--name", "R2"],
+        &["resource", "add", "https://rs3.test/mcp", "--name", "R2"],
         "",
     );
     assert_eq!((code, err.contains("registered already")), (1, true), "{err}");

@@ -56,6 +56,63 @@ async fn what_is_unticked_is_not_granted_and_does_not_come_back() {
     assert_eq!((status, &error["error"]), (400, &json!("invalid_scope")));
 }
 
+/// P13: two resources may have a scope of the same name, and each is decided about by itself.
+#[tokio::test]
+async fn what_is_unticked_at_one_resource_is_unticked_there_alone() {
+    let house = House::open();
+    let browser = house.browser();
+    let url = house.authorize_url(
+        "web",
+        "resource=https%3A%2F%2Frs2.test%2Fmcp&scope=mcp%3Aread%20mcp%3Awrite",
+    );
+    let login = page(browser.open(&url).await.unwrap());
+    let form = login.form_with("step", "login").unwrap().clone();
+    let shown = page(
+        browser
+            .submit(&login, &form, &[("username", "alice"), ("password", PASSWORD)])
+            .await
+            .unwrap(),
+    );
+    let body = [
+        (
+            "csrf",
+            shown
+                .form_with("step", "consent")
+                .unwrap()
+                .value("csrf")
+                .unwrap()
+                .to_owned(),
+        ),
+        ("step", "consent".to_owned()),
+        ("decision", "allow".to_owned()),
+        ("scope", "0 mcp:read".to_owned()),
+        ("scope", "0 mcp:write".to_owned()),
+        ("scope", "1 mcp:read".to_owned()),
+        ("scope", "offline_access".to_owned()),
+    ];
+    let cookie = format!("authflow_session={}", browser.cookie("authflow_session").unwrap());
+    let response = house
+        .http
+        .post(shown.url.clone())
+        .header("cookie", cookie)
+        .form(&body)
+        .send()
+        .await
+        .unwrap();
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let code = location.split(['=', '&']).nth(1).unwrap();
+    let (_, first) = house.redeem("web", code).await;
+    assert_eq!(first["scope"], "mcp:read mcp:write", "at the first resource");
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", text(&first, "refresh_token")),
+        ("client_id", "web"),
+        ("resource", "https://rs2.test/mcp"),
+    ];
+    let (_, second) = house.post("/token", &form).await;
+    assert_eq!(second["scope"], "mcp:read", "at the second resource");
+}
+
 #[tokio::test]
 async fn without_leave_to_stay_connected_there_is_no_refresh_token() {
     let house = House::open();

@@ -35,6 +35,17 @@ description = "Read your notes"
 [[resource.scope]]
 name = "mcp:write"
 description = "Change your notes"
+[[resource]]
+uri = "https://rs2.test/mcp"
+name = "Calendar"
+introspection_client_id = "rs2"
+introspection_client_secret = "resource-server-secret-0123456789abcdef"
+[[resource.scope]]
+name = "mcp:read"
+description = "Read your calendar"
+[[resource.scope]]
+name = "mcp:write"
+description = "Change your calendar"
 [[client]]
 client_id = "web"
 name = "Web notes"

@@ -116,3 +116,53 @@ async fn prompt_decides_what_is_asked() {
     );
     assert!(again.form_with("step", "consent").is_some());
 }
+
+/// OpenID Connect Core §3.1.2.1: `max_age=0` asks for the password, and then takes the person's time.
+#[tokio::test]
+async fn a_small_max_age_asks_once_and_then_waits() {
+    let house = House::open();
+    let browser = house.browser();
+    house.code(&browser, "web", Decision::Allow).await;
+    let asked = page(
+        browser
+            .open(&house.authorize_url("web", "max_age=0"))
+            .await
+            .unwrap(),
+    );
+    let form = asked.form_with("step", "login").expect("a login form").clone();
+    let fields = [("username", "alice"), ("password", PASSWORD)];
+    let mut shown = page(browser.submit(&asked, &form, &fields).await.unwrap());
+    if let Some(form) = shown.form_with("step", "login").cloned() {
+        // Signed in within the very second of the request, which may have been earlier.
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        shown = page(browser.submit(&shown, &form, &fields).await.unwrap());
+    }
+    assert!(
+        shown.form_with("step", "consent").is_some(),
+        "{}",
+        shown.describe()
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let again = page(browser.open(shown.url.as_str()).await.unwrap());
+    assert!(
+        again.form_with("step", "consent").is_some(),
+        "{}",
+        again.describe()
+    );
+}
+
+/// P12, TI-07: names that no account can have are counted like any other.
+#[tokio::test]
+async fn names_that_nobody_can_have_are_counted_by_address() {
+    let house = House::open();
+    let browser = house.browser();
+    let mut shown = page(browser.open(&house.authorize_url("web", "")).await.unwrap());
+    let mut statuses = Vec::new();
+    for _ in 0..52 {
+        let form = shown.form_with("step", "login").expect("a login form").clone();
+        let fields = [("username", "!!"), ("password", "whatever it may be")];
+        shown = page(browser.submit(&shown, &form, &fields).await.unwrap());
+        statuses.push(shown.status);
+    }
+    assert_eq!((statuses[49], statuses[50]), (200, 429));
+}

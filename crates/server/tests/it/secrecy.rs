@@ -2,7 +2,7 @@
 
 use mcp_authflow_testkit::browser::Decision;
 
-use crate::house::{House, PASSWORD, RS_SECRET, SVC_SECRET, VERIFIER, answer, builder, text};
+use crate::house::{House, PASSWORD, R1, RS_SECRET, SVC_SECRET, VERIFIER, answer, builder, text};
 
 #[tokio::test]
 async fn no_secret_of_a_whole_life_is_in_the_log_or_the_file() {
@@ -26,7 +26,7 @@ async fn no_secret_of_a_whole_life_is_in_the_log_or_the_file() {
     let request = house
         .http
         .post(house.server.url("/token"))
-        .form(&[("grant_type", "client_credentials")]);
+        .form(&[("grant_type", "client_credentials"), ("resource", R1)]);
     let (status, machine) = answer(request.basic_auth("svc", Some(SVC_SECRET))).await;
     assert_eq!(status, 200, "{machine}");
     // Mistakes are logged too.

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use mcp_authflow_types::{AuthorizationCode, CodeChallenge, ErrorCode, Scope, scope::OFFLINE_ACCESS};
 
-use super::{Authorize, PageReason, Pending, resolve::Reason};
+use super::{
+    Authorize, PageReason, Pending,
+    resolve::{Reason, offline_scope},
+};
 use crate::{
     port::{
         AuditEvent, AuditOutcome,
@@ -46,8 +49,43 @@ pub struct Approval {
     pub username: Option<String>,
     /// The subject's generation as known to the caller; when given, an approval is void once it has moved on.
     pub subject_generation: Option<u32>,
-    /// What of the scope the person left ticked, `offline_access` included; absent for all of it.
-    pub scope: Option<Scope>,
+    /// What of the scope asked for the person left ticked.
+    pub ticked: Ticked,
+}
+
+/// What of the scope asked for a person left ticked. Whatever it says, nothing is granted that was not asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ticked {
+    /// All of it.
+    Everything,
+    /// These tokens, at each resource alike, `offline_access` among them where that was left ticked.
+    Tokens(Scope),
+    /// These tokens, resource by resource, in the order of [`Pending::resources`].
+    AtEach {
+        /// The tokens left ticked at each resource.
+        scopes: Vec<Scope>,
+        /// Whether the client may stay connected while the person is away.
+        offline_access: bool,
+    },
+}
+
+impl Ticked {
+    /// What was left ticked at the resource of this number.
+    fn at(&self, index: usize) -> Option<&Scope> {
+        match self {
+            Self::Everything => None,
+            Self::Tokens(scope) => Some(scope),
+            Self::AtEach { scopes, .. } => Some(scopes.get(index).unwrap_or(const { &Scope::empty() })),
+        }
+    }
+
+    fn offline_access(&self) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Tokens(scope) => scope.contains(OFFLINE_ACCESS),
+            Self::AtEach { offline_access, .. } => *offline_access,
+        }
+    }
 }
 
 impl AuthorizationServer {
@@ -75,7 +113,7 @@ impl AuthorizationServer {
             state: request.state.as_deref(),
         };
 
-        let (resources, offline_access) = left_ticked(request, approval.scope.as_ref());
+        let (resources, offline_access) = left_ticked(request, &approval.ticked);
         if resources.is_empty() {
             return self.close_denied(&interaction, &target, &back, address).await;
         }
@@ -227,33 +265,44 @@ impl Answering<'_> {
                 &[("error", code.as_str()), ("error_description", description)],
             ))
         } else {
-            Authorize::ShowPage(PageReason::Refused { code, description })
+            Authorize::ShowPage(PageReason::Refused {
+                code,
+                description,
+                target: Some(target.as_str().to_owned()),
+            })
         }
     }
 }
 
 /// What of a request the person left ticked. A resource of whose scope nothing is left falls away.
-fn left_ticked(request: &PendingRequest, ticked: Option<&Scope>) -> (Vec<GrantedResource>, bool) {
-    let Some(ticked) = ticked else {
-        return (request.resources.clone(), request.offline_access);
-    };
+fn left_ticked(request: &PendingRequest, ticked: &Ticked) -> (Vec<GrantedResource>, bool) {
+    let offline_access = request.offline_access && ticked.offline_access();
     let resources = request
         .resources
         .iter()
-        .filter_map(|asked| {
-            let scope = asked.scope.narrow_to(ticked);
-            let held_some = !asked.scope.without(OFFLINE_ACCESS).is_empty();
-            let keeps_some = !scope.without(OFFLINE_ACCESS).is_empty();
-            (keeps_some || !held_some).then(|| GrantedResource {
+        .enumerate()
+        .filter_map(|(index, asked)| {
+            let wanted = asked.scope.without(OFFLINE_ACCESS);
+            let kept = match ticked.at(index) {
+                None => wanted.clone(),
+                Some(ticked) => wanted.narrow_to(ticked),
+            };
+            if kept.is_empty() && !wanted.is_empty() {
+                return None;
+            }
+            let says_offline = offline_access && asked.scope.contains(OFFLINE_ACCESS);
+            let scope = if says_offline {
+                kept.union(&offline_scope())
+            } else {
+                kept
+            };
+            Some(GrantedResource {
                 resource: asked.resource.clone(),
                 scope,
             })
         })
         .collect();
-    (
-        resources,
-        request.offline_access && ticked.contains(OFFLINE_ACCESS),
-    )
+    (resources, offline_access)
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub enum PageReason {
         code: ErrorCode,
         /// What is wrong, in fixed words.
         description: &'static str,
+        /// Where the answer would have gone, where that is proven; to be shown, not to be followed.
+        target: Option<String>,
     },
     /// The interaction is unknown, over, or another browser's.
     #[error("this sign-in request is over, was used already, or was started in another browser")]
@@ -84,6 +86,7 @@ mod tests {
             PageReason::RedirectUri(crate::record::client::NotItsRedirectUri::Missing),
             PageReason::Gone,
             PageReason::Refused {
+                target: None,
                 code: ErrorCode::ServerError,
                 description: "x",
             },

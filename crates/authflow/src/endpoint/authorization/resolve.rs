@@ -155,7 +155,7 @@ impl AuthorizationServer {
         // 7. RFC 6749 §3.3: narrowed silently, refused only when nothing is left.
         let asked = query
             .value("scope")
-            .map(Scope::parse)
+            .map(Scope::parse_asked)
             .transpose()
             .map_err(|_| Reason::Scope)?;
         let asked = asked.unwrap_or_default();
@@ -254,7 +254,7 @@ fn default_scope(record: &ResourceRecord, on_offer: &Scope) -> Scope {
 /// Narrows what is asked for, resource by resource. Nothing asked for means one scope: a small default, never everything.
 /// `offline_access` belongs to no resource and rides along.
 fn narrow(client: &Client, asked: &Scope, resources: Vec<Resolved>) -> Result<Vec<PendingResource>, Reason> {
-    let offline = asked.narrow_to(&Scope::parse(OFFLINE_ACCESS).unwrap_or_default());
+    let offline = asked.narrow_to(&offline_scope());
     let offline = if client.may_use(GrantType::RefreshToken) {
         offline
     } else {
@@ -284,11 +284,18 @@ fn narrow(client: &Client, asked: &Scope, resources: Vec<Resolved>) -> Result<Ve
             })
         })
         .collect();
-    if pending.is_empty() {
+    // What is kept of a request is bounded as a whole, however many resources share it.
+    let kept: usize = pending.iter().map(|one| one.asked.scope.to_string().len()).sum();
+    if pending.is_empty() || kept > Scope::MAX_ASKED_BYTES {
         Err(Reason::Scope)
     } else {
         Ok(pending)
     }
+}
+
+/// The scope that is `offline_access` and nothing else.
+pub(super) fn offline_scope() -> Scope {
+    Scope::parse(OFFLINE_ACCESS).unwrap_or_default()
 }
 
 #[cfg(test)]

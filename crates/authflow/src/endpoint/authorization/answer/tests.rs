@@ -27,8 +27,10 @@ const BOTH: &[(&str, &str)] = &[
 ];
 
 fn left(request: &PendingRequest, ticked: Option<&str>) -> (Vec<String>, bool) {
-    let ticked = ticked.map(|ticked| Scope::parse(ticked).unwrap());
-    let (resources, offline_access) = left_ticked(request, ticked.as_ref());
+    let ticked = ticked.map_or(Ticked::Everything, |ticked| {
+        Ticked::Tokens(Scope::parse(ticked).unwrap())
+    });
+    let (resources, offline_access) = left_ticked(request, &ticked);
     let shown = resources
         .iter()
         .map(|one| format!("{} {}", one.resource, one.scope));
