@@ -175,7 +175,7 @@ async fn a_form_is_at_most_64_kib() {
     );
     edge.decide(&waiting, &filled(65_537))
         .await
-        .assert_error(413, "invalid_request");
+        .assert_page(400);
     assert_eq!(edge.visits(), 1);
 }
 
