@@ -16,10 +16,13 @@ use crate::{
 
 pub(crate) const STATEMENTS: &[&Statement] = &[&BEGIN, &LOAD, &TOUCH, &END];
 
+/// The lock waits for whoever changes the password, and looks again at what it has become; a change waits for us in turn,
+/// and then ends this session with the others.
 static BEGIN: Statement = Statement {
     sql: "WITH account AS (SELECT u.user_id, coalesce(s.generation, 0) AS generation FROM authflow.users u \
           LEFT JOIN authflow.subjects s ON s.subject = u.user_id \
-          WHERE u.user_id = $2 AND u.disabled_at IS NULL AND NOT coalesce(s.disabled, false)), \
+          WHERE u.user_id = $2 AND u.disabled_at IS NULL AND NOT coalesce(s.disabled, false) \
+          AND ($7 IS NULL OR u.password_hash = $7) FOR SHARE OF u), \
           begun AS (INSERT INTO authflow.sessions (hash, user_id, subject_generation, authenticated_at, \
           last_seen_at, expires_at) SELECT $1, user_id, generation, $3, $4, $5 FROM account RETURNING 1), \
           ended AS (DELETE FROM authflow.sessions USING begun WHERE hash = $6), \
@@ -32,6 +35,7 @@ static BEGIN: Statement = Statement {
         Type::INT8,
         Type::INT8,
         Type::BYTEA,
+        Type::TEXT,
     ],
 };
 
@@ -59,7 +63,12 @@ static END: Statement = Statement {
 
 #[async_trait::async_trait]
 impl SessionStore for PostgresStore {
-    async fn begin_session(&self, session: &Session, replacing: Option<&TokenHash>) -> StoreResult<bool> {
+    async fn begin_session(
+        &self,
+        session: &Session,
+        verified: Option<&str>,
+        replacing: Option<&TokenHash>,
+    ) -> StoreResult<bool> {
         let hash: &[u8] = session.hash.as_bytes();
         let replacing = replacing.map(|hash| hash.as_bytes().as_slice());
         let rows = self
@@ -73,6 +82,7 @@ impl SessionStore for PostgresStore {
                     &session.last_seen_at.seconds(),
                     &session.expires_at.seconds(),
                     &replacing,
+                    &verified,
                 ],
             )
             .await?;

@@ -36,6 +36,7 @@ pub(crate) const STATEMENTS: &[&Statement] = &[
     &LIST,
     &SET_DISABLED,
     &SET_PASSWORD,
+    &END_SESSIONS,
 ];
 
 static ADD: Statement = Statement {
@@ -44,8 +45,9 @@ static ADD: Statement = Statement {
     types: COLUMN_TYPES,
 };
 
-/// Two callers that both see no account must not both add one, so they come one after the other. It is a statement of
-/// its own, because the next one must see what was committed while this one waited.
+/// Of two callers that both see no account, only one may add the first, and no account may slip in between its look and
+/// its end: so all that add accounts come one after the other. It is a statement of its own, because the next one must see
+/// what was committed while this one waited.
 static LOCK: Statement = Statement {
     sql: "SELECT pg_advisory_xact_lock($1)::text",
     types: &[Type::INT8],
@@ -103,34 +105,31 @@ static SET_DISABLED: Statement = Statement {
 };
 
 static SET_PASSWORD: Statement = Statement {
-    sql: "WITH account AS (UPDATE authflow.users SET password_hash = $2 WHERE user_id = $1 RETURNING user_id), \
-          gone AS (DELETE FROM authflow.sessions n USING account WHERE n.user_id = account.user_id) \
-          SELECT count(*) AS done FROM account",
+    sql: "UPDATE authflow.users SET password_hash = $2 WHERE user_id = $1 RETURNING 1",
     types: &[Type::TEXT, Type::TEXT],
+};
+
+/// A statement of its own: the one before may have waited for a sign-in that holds the account, and would not see the
+/// session that it began.
+static END_SESSIONS: Statement = Statement {
+    sql: "DELETE FROM authflow.sessions WHERE user_id = $1",
+    types: &[Type::TEXT],
 };
 
 #[async_trait::async_trait]
 impl UserStore for PostgresStore {
     async fn add_user(&self, user: &User, only_as_first: bool) -> StoreResult<AddUser> {
+        let (add, refusal) = if only_as_first {
+            (&ADD_FIRST, AddUser::NotTheFirst)
+        } else {
+            (&ADD, AddUser::Taken)
+        };
         let ask = self.ask();
-        let columns = Columns::of(user);
-        if !only_as_first {
-            let rows = ask.write(&ADD, &columns.params()).await?;
-            return Ok(if rows.is_empty() {
-                AddUser::Taken
-            } else {
-                AddUser::Added
-            });
-        }
         let transaction = ask.begin().await?;
         transaction.rows(&LOCK, &[&(ADVISORY_LOCK + 1)]).await?;
-        let rows = transaction.rows(&ADD_FIRST, &columns.params()).await?;
+        let rows = transaction.rows(add, &Columns::of(user).params()).await?;
         transaction.commit().await?;
-        Ok(if rows.is_empty() {
-            AddUser::NotTheFirst
-        } else {
-            AddUser::Added
-        })
+        Ok(if rows.is_empty() { refusal } else { AddUser::Added })
     }
 
     async fn has_users(&self) -> StoreResult<bool> {
@@ -164,11 +163,14 @@ impl UserStore for PostgresStore {
     }
 
     async fn set_user_password(&self, id: &UserId, password_hash: &str) -> StoreResult<bool> {
-        let (rows, _) = self
-            .ask()
-            .write_again(&SET_PASSWORD, &[&id.as_str(), &password_hash])
+        let ask = self.ask();
+        let transaction = ask.begin().await?;
+        let rows = transaction
+            .rows(&SET_PASSWORD, &[&id.as_str(), &password_hash])
             .await?;
-        did_something(&rows)
+        transaction.rows(&END_SESSIONS, &[&id.as_str()]).await?;
+        transaction.commit().await?;
+        Ok(!rows.is_empty())
     }
 }
 

@@ -224,7 +224,12 @@ impl People {
             last_seen_at: now,
             expires_at: now + self.inner.sessions.absolute,
         };
-        let has_begun = self.inner.accounts.begin_session(&session, browser).await?;
+        let verified = Some(user.password_hash.as_str());
+        let has_begun = self
+            .inner
+            .accounts
+            .begin_session(&session, verified, browser)
+            .await?;
         Ok(has_begun.then(|| self.inner.cookie.set(&secret)))
     }
 

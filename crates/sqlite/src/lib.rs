@@ -65,8 +65,8 @@ use self::{readers::Readers, writer::Writer};
 pub struct SqliteOptions {
     /// How many threads read. Default: 2; at least 1.
     pub readers: usize,
-    /// How long a call may take before it is answered with [`StoreError::TimedOut`]. What a write then does, it does: the
-    /// job is not withdrawn. Default: 1.5 s.
+    /// How long a call may take before it is answered with [`StoreError::TimedOut`]. A write that has not begun by then
+    /// never happens; one that has begun is not withdrawn, and may happen after its answer. Default: 1.5 s.
     pub deadline: Duration,
     /// How many jobs may wait for the writer, and for the readers; more are answered with [`StoreError::Unavailable`].
     /// Default: 1,024.
@@ -201,5 +201,43 @@ impl fmt::Debug for SqliteStore {
         f.debug_struct("SqliteStore")
             .field("path", &self.path)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_timed_out_before_it_began_never_happens() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.sqlite");
+        let options = SqliteOptions {
+            deadline: Duration::from_millis(50),
+            ..SqliteOptions::default()
+        };
+        let store = SqliteStore::open(&path, options).await.unwrap();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (answer, slow) = oneshot::channel();
+        store
+            .writer
+            .submit(
+                move |connection| {
+                    let _ = held.recv();
+                    connection.execute_batch("CREATE TABLE slow (x INTEGER)")
+                },
+                answer,
+            )
+            .unwrap();
+        let late = store.write(|connection| connection.execute_batch("CREATE TABLE late (x INTEGER)"));
+        assert!(matches!(late.await, Err(StoreError::TimedOut(_))));
+        drop(release);
+        assert!(slow.await.unwrap().is_ok());
+        store.close().await;
+
+        let file = Connection::open(&path).unwrap();
+        assert!(file.table_exists(None, "slow").unwrap());
+        assert!(!file.table_exists(None, "late").unwrap());
     }
 }

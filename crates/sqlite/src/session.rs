@@ -17,7 +17,7 @@ statements! {
     BEGIN = "INSERT INTO sessions (hash, user_id, subject_generation, authenticated_at, last_seen_at, expires_at)
         SELECT :hash, u.id, s.generation, :authenticated_at, :last_seen_at, :expires_at
         FROM users u JOIN subjects s ON s.subject = u.id
-        WHERE u.id = :user_id AND s.disabled_at IS NULL";
+        WHERE u.id = :user_id AND s.disabled_at IS NULL AND (:verified IS NULL OR u.password_hash = :verified)";
     MOVE_INTERACTIONS = "UPDATE interactions SET browser = :hash WHERE browser = :replaced AND closed_at IS NULL";
     LOAD = "SELECT h.subject_generation, h.authenticated_at, h.last_seen_at, h.expires_at, u.*, s.disabled_at
         FROM sessions h JOIN users u ON u.id = h.user_id JOIN subjects s ON s.subject = h.user_id
@@ -29,11 +29,13 @@ statements! {
 fn begin(
     connection: &Connection,
     session: &Session,
+    verified: Option<&str>,
     replacing: Option<&TokenHash>,
 ) -> rusqlite::Result<bool> {
     let begun = connection.prepare_cached(BEGIN)?.execute(named_params! {
         ":hash": session.hash.as_bytes(),
         ":user_id": UserId::as_str(&session.user),
+        ":verified": verified,
         ":authenticated_at": session.authenticated_at.seconds(),
         ":last_seen_at": session.last_seen_at.seconds(),
         ":expires_at": session.expires_at.seconds(),
@@ -75,9 +77,15 @@ fn session_with_user(row: &Row<'_>, hash: TokenHash) -> rusqlite::Result<(Sessio
 
 #[async_trait::async_trait]
 impl SessionStore for SqliteStore {
-    async fn begin_session(&self, session: &Session, replacing: Option<&TokenHash>) -> StoreResult<bool> {
+    async fn begin_session(
+        &self,
+        session: &Session,
+        verified: Option<&str>,
+        replacing: Option<&TokenHash>,
+    ) -> StoreResult<bool> {
         let (session, replacing) = (session.clone(), replacing.copied());
-        self.write(move |connection| begin(connection, &session, replacing.as_ref()))
+        let verified = verified.map(str::to_owned);
+        self.write(move |connection| begin(connection, &session, verified.as_deref(), replacing.as_ref()))
             .await
     }
 

@@ -2,7 +2,7 @@
 //!
 //! It takes all that waits (there is no timer), runs each job in a savepoint of its own within one transaction, so that
 //! one that fails takes nothing with it, commits once, and only then answers. Alone, a job costs one commit; many at once
-//! share it.
+//! share it. One that nobody waits for any more when its turn comes is not begun.
 
 use std::{
     io,
@@ -61,6 +61,10 @@ impl Writer {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let job: Job = Box::new(move |connection| {
+            // Whoever was told that it came to nothing, or has gone, must not find it done much later.
+            if answer.is_closed() {
+                return Box::new(|_| {});
+            }
             let result = connection.and_then(|connection| in_savepoint(connection, job));
             Box::new(move |committed| {
                 // Whoever asked may have stopped waiting.
@@ -306,6 +310,25 @@ mod tests {
         ));
         assert!(culprit.blocking_recv().unwrap().is_err());
         assert_eq!(after.blocking_recv().unwrap().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_job_that_nobody_waits_for_does_not_begin_and_one_that_has_begun_is_finished() {
+        let table = Table::new(10);
+        let (begun, beginning) = mpsc::channel::<()>();
+        let (release, held) = mpsc::channel::<()>();
+        let slow = table.submit(move |connection| {
+            begun.send(()).unwrap();
+            let _ = held.recv();
+            insert(1)(connection)
+        });
+        beginning.recv().unwrap();
+        let abandoned = table.submit(insert(2));
+        let awaited = table.submit(insert(3));
+        drop((slow, abandoned));
+        drop(release);
+        assert_eq!(awaited.blocking_recv().unwrap().unwrap(), 3);
+        assert_eq!(table.rows(), [1, 3]);
     }
 
     #[test]

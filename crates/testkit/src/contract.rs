@@ -159,6 +159,7 @@ macro_rules! store_contract {
             user: an_account_is_read_back_as_it_was_added;
             user: a_name_that_is_there_is_taken;
             user: one_of_many_racing_first_accounts_wins;
+            user: a_first_account_races_with_others_and_is_the_first_or_none;
             user: one_of_many_racing_accounts_of_one_name_wins;
             user: a_first_account_is_refused_when_there_is_one;
             user: disabling_and_enabling_is_told_to_the_reader;
@@ -170,6 +171,8 @@ macro_rules! store_contract {
             session: beginning_a_session_ends_the_one_before_in_that_browser;
             session: open_interactions_move_to_the_new_session;
             session: a_gone_or_disabled_account_begins_no_session;
+            session: a_sign_in_by_an_old_password_begins_no_session;
+            session: nothing_lives_after_a_new_password_that_raced_with_sign_ins;
             session: an_ended_session_is_gone;
             session: a_session_remembers_its_last_use;
             session: an_expired_session_is_still_read;

@@ -9,9 +9,17 @@ use crate::{
 };
 
 impl State {
-    fn begin_session(&mut self, session: &Session, replacing: Option<&TokenHash>) -> bool {
+    fn begin_session(
+        &mut self,
+        session: &Session,
+        verified: Option<&str>,
+        replacing: Option<&TokenHash>,
+    ) -> bool {
         let subject = self.subject(session.user.as_str());
-        if self.user(&session.user).is_none() || subject.is_disabled {
+        let Some(user) = self.user(&session.user) else {
+            return false;
+        };
+        if subject.is_disabled || verified.is_some_and(|verified| verified != user.password_hash) {
             return false;
         }
         if let Some(replaced) = replacing {
@@ -33,8 +41,13 @@ impl State {
 
 #[async_trait::async_trait]
 impl SessionStore for MemoryStore {
-    async fn begin_session(&self, session: &Session, replacing: Option<&TokenHash>) -> StoreResult<bool> {
-        Ok(self.state().begin_session(session, replacing))
+    async fn begin_session(
+        &self,
+        session: &Session,
+        verified: Option<&str>,
+        replacing: Option<&TokenHash>,
+    ) -> StoreResult<bool> {
+        Ok(self.state().begin_session(session, verified, replacing))
     }
 
     async fn load_session(&self, hash: &TokenHash) -> StoreResult<Option<(Session, User)>> {

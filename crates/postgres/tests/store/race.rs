@@ -6,6 +6,7 @@ use crate::support::{connect, fresh_store};
 use mcp_authflow::port::store::{
     AddUser, GrantStore as _, RedeemCode, RotateRefreshToken, TokenStore as _, UserStore as _,
 };
+use mcp_authflow::record::User;
 use mcp_authflow_postgres::{PostgresConfig, PostgresStore};
 use mcp_authflow_testkit::contract::{
     sample,
@@ -136,4 +137,35 @@ async fn of_two_nodes_one_makes_the_first_account() {
     assert_eq!(added, 1);
     assert_eq!(one.list_users(None, 10).await.unwrap().len(), 1);
     drop(two);
+}
+
+/// Otherwise somebody sees an account that is alone, and after it comes a "first" one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_account_waits_for_a_first_account_that_is_being_made() {
+    let store = fresh_store().await;
+    let (first, plain) = (sample::user(), sample::user());
+    let mut other = connect(&store.url).await;
+    let watcher = connect(&store.url).await;
+    // Somebody holds the name, so the first account stops between its look at the others and its end.
+    let holder = other.transaction().await.unwrap();
+    holder
+        .execute(
+            "INSERT INTO authflow.users (user_id, username, password_hash, is_admin, created_at) \
+             VALUES ('u_holder', $1, 'x', false, 0)",
+            &[&first.username],
+        )
+        .await
+        .unwrap();
+    let adding = |user: &User, only_as_first| {
+        let (store, user) = (store.store.clone(), user.clone());
+        tokio::spawn(async move { store.add_user(&user, only_as_first).await })
+    };
+    let adding_first = adding(&first, true);
+    until_waiting(1, &watcher).await;
+    let adding_plain = adding(&plain, false);
+    until_waiting(2, &watcher).await;
+    assert!(!store.has_users().await.unwrap());
+    holder.rollback().await.unwrap();
+    assert_eq!(adding_first.await.unwrap().unwrap(), AddUser::Added);
+    assert_eq!(adding_plain.await.unwrap().unwrap(), AddUser::Added);
 }

@@ -1,10 +1,15 @@
 //! Laws about sessions of local accounts.
 
-use mcp_authflow::{port::store::Closing, record::Interaction};
+use mcp_authflow::{
+    port::store::Closing,
+    record::{Interaction, Session},
+};
 use mcp_authflow_types::TokenHash;
 
 use super::{
-    WholeStore, sample,
+    WholeStore,
+    race::{RUNNERS, race},
+    sample,
     scene::{Scene, add_user, begin, close},
 };
 
@@ -20,7 +25,7 @@ pub async fn a_session_is_read_back_with_its_account(store: &dyn WholeStore) {
     let user = sample::user();
     add_user(store, &user).await;
     let session = sample::session(&user);
-    assert!(store.begin_session(&session, None).await.unwrap());
+    assert!(store.begin_session(&session, None, None).await.unwrap());
     let read = store.load_session(&session.hash).await.unwrap();
     assert_eq!(read, Some((session, user)));
     assert_eq!(store.load_session(&sample::hash()).await.unwrap(), None);
@@ -31,7 +36,7 @@ pub async fn a_session_is_stamped_with_the_subjects_generation(store: &dyn Whole
     add_user(store, &user).await;
     let generation = store.revoke_subject(user.id.as_str()).await.unwrap();
     let session = sample::session(&user);
-    assert!(store.begin_session(&session, None).await.unwrap());
+    assert!(store.begin_session(&session, None, None).await.unwrap());
     let (read, _) = store.load_session(&session.hash).await.unwrap().unwrap();
     assert_eq!(read.subject_generation, generation);
 }
@@ -45,9 +50,14 @@ pub async fn beginning_a_session_ends_the_one_before_in_that_browser(store: &dyn
         sample::session(&bob),
         sample::session(&alice),
     );
-    assert!(store.begin_session(&first, None).await.unwrap());
-    assert!(store.begin_session(&elsewhere, None).await.unwrap());
-    assert!(store.begin_session(&second, Some(&first.hash)).await.unwrap());
+    assert!(store.begin_session(&first, None, None).await.unwrap());
+    assert!(store.begin_session(&elsewhere, None, None).await.unwrap());
+    assert!(
+        store
+            .begin_session(&second, None, Some(&first.hash))
+            .await
+            .unwrap()
+    );
     assert_eq!(store.load_session(&first.hash).await.unwrap(), None);
     assert_eq!(
         store.load_session(&second.hash).await.unwrap(),
@@ -75,7 +85,12 @@ pub async fn open_interactions_move_to_the_new_session(store: &dyn WholeStore) {
 
     // The browser was not signed in: its cookie is known by its interactions alone.
     let session = sample::session(&scene.user);
-    assert!(store.begin_session(&session, Some(&open.browser)).await.unwrap());
+    assert!(
+        store
+            .begin_session(&session, None, Some(&open.browser))
+            .await
+            .unwrap()
+    );
     for one in [&open, &second] {
         assert!(
             !is_waiting(store, one, &open.browser).await,
@@ -90,7 +105,7 @@ pub async fn open_interactions_move_to_the_new_session(store: &dyn WholeStore) {
 pub async fn a_gone_or_disabled_account_begins_no_session(store: &dyn WholeStore) {
     let scene = Scene::begin(store).await;
     let earlier = sample::session(&scene.user);
-    assert!(store.begin_session(&earlier, None).await.unwrap());
+    assert!(store.begin_session(&earlier, None, None).await.unwrap());
     let mut waiting = sample::interaction(&scene.client);
     waiting.browser = earlier.hash;
     store.begin_interaction(&waiting).await.unwrap();
@@ -104,11 +119,61 @@ pub async fn a_gone_or_disabled_account_begins_no_session(store: &dyn WholeStore
     assert!(answer);
     for user in [&sample::user(), &disabled] {
         let session = sample::session(user);
-        assert!(!store.begin_session(&session, Some(&earlier.hash)).await.unwrap());
+        assert!(
+            !store
+                .begin_session(&session, None, Some(&earlier.hash))
+                .await
+                .unwrap()
+        );
         assert_eq!(store.load_session(&session.hash).await.unwrap(), None);
     }
     assert!(store.load_session(&earlier.hash).await.unwrap().is_some());
     assert!(is_waiting(store, &waiting, &earlier.hash).await);
+}
+
+pub async fn a_sign_in_by_an_old_password_begins_no_session(store: &dyn WholeStore) {
+    let scene = Scene::begin(store).await;
+    let (user, old) = (&scene.user, scene.user.password_hash.as_str());
+    let earlier = sample::session(user);
+    assert!(store.begin_session(&earlier, Some(old), None).await.unwrap());
+    let new = "$argon2id$another";
+    assert!(store.set_user_password(&user.id, new).await.unwrap());
+
+    let current = sample::session(user);
+    assert!(store.begin_session(&current, Some(new), None).await.unwrap());
+    let mut waiting = sample::interaction(&scene.client);
+    waiting.browser = current.hash;
+    store.begin_interaction(&waiting).await.unwrap();
+    for stale in [old, "", "$argon2id$", "$argon2id$another "] {
+        let late = sample::session(user);
+        let begun = store.begin_session(&late, Some(stale), Some(&current.hash)).await;
+        assert!(!begun.unwrap(), "{stale:?} is not the password");
+        assert_eq!(store.load_session(&late.hash).await.unwrap(), None);
+    }
+    assert!(store.load_session(&current.hash).await.unwrap().is_some());
+    assert!(is_waiting(store, &waiting, &current.hash).await);
+}
+
+pub async fn nothing_lives_after_a_new_password_that_raced_with_sign_ins(store: &dyn WholeStore) {
+    let user = sample::user();
+    add_user(store, &user).await;
+    let mut old = user.password_hash.clone();
+    for round in 0..4 {
+        let new = format!("$argon2id$another{round}");
+        let sessions: Vec<Session> = (1..RUNNERS).map(|_| sample::session(&user)).collect();
+        let answers = race(RUNNERS, async |runner| match runner.checked_sub(1) {
+            None => store.set_user_password(&user.id, &new).await.unwrap(),
+            Some(one) => {
+                let begun = store.begin_session(&sessions[one], Some(&old), None).await;
+                begun.unwrap()
+            }
+        });
+        assert!(answers[0], "the password is replaced");
+        for session in &sessions {
+            assert_eq!(store.load_session(&session.hash).await.unwrap(), None);
+        }
+        old = new;
+    }
 }
 
 pub async fn an_ended_session_is_gone(store: &dyn WholeStore) {
@@ -116,7 +181,7 @@ pub async fn an_ended_session_is_gone(store: &dyn WholeStore) {
     add_user(store, &user).await;
     let (here, there) = (sample::session(&user), sample::session(&user));
     for session in [&here, &there] {
-        assert!(store.begin_session(session, None).await.unwrap());
+        assert!(store.begin_session(session, None, None).await.unwrap());
     }
     for _ in 0..2 {
         store.end_session(&here.hash).await.unwrap();
@@ -131,7 +196,7 @@ pub async fn a_session_remembers_its_last_use(store: &dyn WholeStore) {
     let mut session = sample::session(&user);
     session.last_seen_at = sample::in_seconds(-600);
     session.authenticated_at = session.last_seen_at;
-    assert!(store.begin_session(&session, None).await.unwrap());
+    assert!(store.begin_session(&session, None, None).await.unwrap());
     store.touch_session(&session.hash, sample::now()).await.unwrap();
     let (read, _) = store.load_session(&session.hash).await.unwrap().unwrap();
     let ago = sample::now().since(read.last_seen_at);
@@ -148,7 +213,7 @@ pub async fn an_expired_session_is_still_read(store: &dyn WholeStore) {
     add_user(store, &user).await;
     let mut session = sample::session(&user);
     session.expires_at = sample::in_seconds(-1);
-    assert!(store.begin_session(&session, None).await.unwrap());
+    assert!(store.begin_session(&session, None, None).await.unwrap());
     assert_eq!(
         store.load_session(&session.hash).await.unwrap(),
         Some((session, user))

@@ -25,7 +25,7 @@ impl Everything {
         let waiting = scene.another_grant();
         approve(store, &scene.client, &waiting).await;
         let session = sample::session(&scene.user);
-        assert!(store.begin_session(&session, None).await.unwrap());
+        assert!(store.begin_session(&session, None, None).await.unwrap());
         let own = sample::own_access_token(&scene.client, &scene.resource);
         let _ = store.issue_access_token(&own, sample::now()).await.unwrap();
         let everything = Self {
@@ -187,7 +187,7 @@ pub async fn a_new_password_ends_the_sessions_and_not_the_grants(store: &dyn Who
     assert!(is_live(store, &everything.tokens.access_token).await);
     assert!(is_unspent(store, everything.tokens.refresh_token.as_ref().unwrap()).await);
     let session = sample::session(&everything.scene.user);
-    assert!(store.begin_session(&session, None).await.unwrap());
+    assert!(store.begin_session(&session, None, None).await.unwrap());
     assert!(store.load_session(&session.hash).await.unwrap().is_some());
     bystander.lives(store).await;
 }

@@ -73,7 +73,7 @@ pub async fn live_things_survive_a_purge(store: &dyn WholeStore) {
     approve(store, &scene.client, &waiting).await;
     let interaction = begin(store, &scene.client).await;
     let session = sample::session(&scene.user);
-    assert!(store.begin_session(&session, None).await.unwrap());
+    assert!(store.begin_session(&session, None, None).await.unwrap());
     let registered = sample::registered_client();
     add_client(store, &registered).await;
     let mut kept = sample::registered_client();
@@ -144,7 +144,7 @@ pub async fn expired_things_are_purged(store: &dyn WholeStore) {
     store.begin_interaction(&interaction).await.unwrap();
     let mut session = sample::session(&scene.user);
     session.expires_at = long_ago;
-    assert!(store.begin_session(&session, None).await.unwrap());
+    assert!(store.begin_session(&session, None, None).await.unwrap());
     let mut client = sample::registered_client();
     client.expires_at = Some(long_ago);
     add_client(store, &client).await;
@@ -210,7 +210,7 @@ pub async fn a_purge_respects_its_limit(store: &dyn WholeStore) {
         add_user(store, &user).await;
         let mut session = sample::session(&user);
         session.expires_at = past;
-        assert!(store.begin_session(&session, None).await.unwrap());
+        assert!(store.begin_session(&session, None, None).await.unwrap());
         let mut client = sample::registered_client();
         client.expires_at = Some(past);
         add_client(store, &client).await;

@@ -51,6 +51,36 @@ pub async fn one_of_many_racing_first_accounts_wins(store: &dyn WholeStore) {
     );
 }
 
+pub async fn a_first_account_races_with_others_and_is_the_first_or_none(store: &dyn WholeStore) {
+    let is_first = |runner: usize| runner.is_multiple_of(2);
+    // Two of them want each name: one as the first account, and one however it comes.
+    let users: Vec<User> = (0..RUNNERS)
+        .map(|runner| User {
+            username: format!("user{}", runner / 2),
+            ..sample::user()
+        })
+        .collect();
+    // What a runner was answered, and whether it then found accounts and no first one among them.
+    let answers = race(RUNNERS, async |runner| {
+        let answer = store.add_user(&users[runner], is_first(runner)).await.unwrap();
+        let seen = store.list_users(None, 100).await.unwrap();
+        let has_first = (0..RUNNERS).any(|other| is_first(other) && seen.contains(&users[other]));
+        (answer, !seen.is_empty() && !has_first)
+    });
+    let mut firsts = 0;
+    for (runner, (answer, _)) in answers.iter().enumerate() {
+        match answer {
+            AddUser::Added => firsts += usize::from(is_first(runner)),
+            AddUser::NotTheFirst if is_first(runner) => {}
+            AddUser::Taken if !is_first(runner) && answers[runner - 1].0 == AddUser::Added => {}
+            other => panic!("runner {runner} was answered {other:?}: {answers:?}"),
+        }
+    }
+    let none_was_first = answers.iter().any(|(_, others_alone)| *others_alone);
+    assert!(firsts <= usize::from(!none_was_first), "{firsts}: {answers:?}");
+    assert_eq!(store.list_users(None, 100).await.unwrap().len(), RUNNERS / 2);
+}
+
 pub async fn one_of_many_racing_accounts_of_one_name_wins(store: &dyn WholeStore) {
     let users: Vec<User> = (0..RUNNERS)
         .map(|_| User {
@@ -138,7 +168,7 @@ pub async fn hostile_text_survives_in_an_account(store: &dyn WholeStore) {
         add_user(store, &user).await;
         assert_eq!(load(store, &text).await, Some(user.clone()));
         let session = sample::session(&user);
-        assert!(store.begin_session(&session, None).await.unwrap());
+        assert!(store.begin_session(&session, None, None).await.unwrap());
         let (_, read) = store.load_session(&session.hash).await.unwrap().unwrap();
         assert_eq!(read, user);
     }
