@@ -35,7 +35,8 @@ fn read_resource(form: &Form<'_>) -> Result<Option<Resource>, ()> {
     }
 }
 
-/// Which of a grant's resources a token is for: the one asked for, else the first one approved.
+/// Which of a grant's resources a token is for: the one asked for, else the first one approved. Where that one is gone no
+/// other takes its place: a client that names none goes on talking to the first, and would show it a token for the other.
 fn choose_resource<'a>(grant: &'a Grant, asked: Option<&Resource>) -> Option<&'a GrantedResource> {
     match asked {
         Some(resource) => grant.at(resource),

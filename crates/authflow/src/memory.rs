@@ -65,14 +65,15 @@ impl fmt::Debug for MemoryStore {
 struct State {
     /// Removed ones included: their generation must outlive them.
     clients: BTreeMap<ClientId, KeptClient>,
-    resources: BTreeMap<u64, Arc<ResourceRecord>>,
-    resource_numbers: HashMap<Resource, u64>,
-    resources_added: u64,
+    /// By the number of their registration, which is never used twice: what is tied to one ends with it.
+    resources: BTreeMap<RegistrationNumber, Arc<ResourceRecord>>,
+    resource_numbers: HashMap<Resource, RegistrationNumber>,
+    resources_added: RegistrationNumber,
     interactions: HashMap<InteractionId, KeptInteraction>,
-    grants: HashMap<GrantId, Grant>,
+    grants: HashMap<GrantId, KeptGrant>,
     codes: HashMap<TokenHash, GrantId>,
     grants_of: HashMap<String, BTreeSet<(Timestamp, GrantId)>>,
-    access_tokens: Buckets<AccessTokenRecord>,
+    access_tokens: Buckets<KeptAccessToken>,
     refresh_tokens: Buckets<RefreshTokenRecord>,
     subjects: HashMap<String, Subject>,
     users: BTreeMap<String, User>,
@@ -84,6 +85,20 @@ struct State {
 struct KeptClient {
     client: Arc<Client>,
     is_removed: bool,
+}
+
+type RegistrationNumber = u64;
+
+struct KeptGrant {
+    grant: Grant,
+    /// As what its resources were registered on approval, those that were.
+    registrations: HashMap<Resource, RegistrationNumber>,
+}
+
+struct KeptAccessToken {
+    record: AccessTokenRecord,
+    /// As what its resource was registered, if it was.
+    registration: Option<RegistrationNumber>,
 }
 
 struct KeptInteraction {
@@ -131,6 +146,19 @@ impl State {
             && subject.generation == grant.subject_generation
             && !subject.is_disabled;
         if stands { Standing::Live } else { Standing::Ended }
+    }
+
+    /// Whether what was made for a resource under a registration, or none, stands.
+    fn resource_stands(
+        &self,
+        resource: &Resource,
+        registration: Option<RegistrationNumber>,
+        resource_may_be_unregistered: bool,
+    ) -> bool {
+        match registration {
+            Some(number) => self.resources.contains_key(&number),
+            None => resource_may_be_unregistered && resource.is_loopback(),
+        }
     }
 
     /// Whether a grant stands and has not come to its end.

@@ -84,6 +84,7 @@ CREATE INDEX interactions_expiry ON authflow.interactions (expires_at);
 CREATE INDEX interactions_browser ON authflow.interactions (browser);
 
 -- purge_at is when the cleaner may take the row: the end of the grant, or the end of a code that nobody redeemed.
+-- resource_nos are what the resources were registered as on approval, in their order; NULL where one was not.
 CREATE TABLE authflow.grants (
     created_at bigint NOT NULL,
     expires_at bigint NOT NULL,
@@ -101,6 +102,7 @@ CREATE TABLE authflow.grants (
     subject text COLLATE "C" NOT NULL,
     username text,
     redirect_uri text,
+    resource_nos integer[] NOT NULL,
     resources jsonb NOT NULL
 );
 CREATE INDEX grants_subject ON authflow.grants (subject);
@@ -110,7 +112,8 @@ CREATE INDEX grants_purge ON authflow.grants (purge_at);
 -- What has passed is dropped whole, so nothing here is indexed by expiry, client or grant: that would cost every insert and
 -- every clean-up. The default partitions catch what no partition was made for; a row in one of them raises an alarm.
 
--- The subject is left out where it is the grant's, or the client's own; the resource where it is spelled as registered.
+-- The subject is left out where it is the grant's, or the client's own; the resource where it is spelled as registered;
+-- resource_no where it had no registration.
 CREATE TABLE authflow.access_tokens (
     issued_at bigint NOT NULL,
     expires_at bigint NOT NULL,

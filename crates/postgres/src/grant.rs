@@ -1,12 +1,16 @@
 //! Grants and their authorization codes.
 
 use mcp_authflow::{
-    port::store::{
-        CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, Standing, StoreResult,
+    port::{
+        StoreError,
+        store::{
+            CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, Standing,
+            StoreResult,
+        },
     },
     record::{CodeBinding, Grant, GrantId, GrantedResource},
 };
-use mcp_authflow_types::{ClientId, CodeChallenge, Timestamp, TokenHash};
+use mcp_authflow_types::{ClientId, CodeChallenge, Resource, Timestamp, TokenHash};
 use tokio_postgres::{Row, types::Type};
 
 use crate::{
@@ -52,6 +56,20 @@ macro_rules! stands {
 }
 pub(crate) use stands;
 
+/// What of `authflow.grants g` stands. Its resources are looked up by number: what is registered under the same key by now
+/// may be another one.
+macro_rules! standing_columns {
+    () => {
+        concat!(
+            $crate::grant::stands!(),
+            " AS g_stands, g.resource_nos AS g_resource_nos, \
+             ARRAY(SELECT r.resource_no FROM authflow.resources r \
+             WHERE r.resource_no = ANY (g.resource_nos) AND r.removed_at IS NULL) AS g_registered"
+        )
+    };
+}
+pub(crate) use standing_columns;
+
 pub(crate) const STATEMENTS: &[&Statement] = &[
     &PEEK,
     &REDEEM,
@@ -69,8 +87,7 @@ static PEEK: Statement = Statement {
         ", ",
         grant_columns!(),
         ", ",
-        stands!(),
-        " AS g_stands",
+        standing_columns!(),
         from_one_beside_client!(),
         "LEFT JOIN (authflow.grants g",
         grant_parties!(),
@@ -89,12 +106,14 @@ static REDEEM: Statement = Statement {
           AND o.generation = g.client_generation) \
           AND coalesce((SELECT s.generation = g.subject_generation AND NOT s.disabled FROM authflow.subjects s \
           WHERE s.subject = g.subject), g.subject_generation = 0) \
-          RETURNING g.id, g.client_no, g.client_generation, g.subject), \
+          AND NOT EXISTS (SELECT FROM authflow.resources r WHERE r.resource_no = ANY (g.resource_nos) \
+          AND r.equivalence_key = $5 AND r.removed_at IS NOT NULL) \
+          RETURNING g.id, g.client_no, g.client_generation, g.subject, g.resource_nos), \
           access AS (INSERT INTO authflow.access_tokens (bucket, hash, grant_id, client_no, client_generation, \
           subject, resource_no, resource, scope, issued_at, expires_at) \
           SELECT $2, $3, g.id, g.client_no, g.client_generation, nullif($4, g.subject), r.resource_no, \
           nullif($6, r.resource), $7, $8, $9 FROM redeemed g \
-          LEFT JOIN authflow.resources r ON r.equivalence_key = $5 AND r.removed_at IS NULL), \
+          LEFT JOIN authflow.resources r ON r.resource_no = ANY (g.resource_nos) AND r.equivalence_key = $5), \
           refresh AS (INSERT INTO authflow.refresh_tokens (bucket, hash, grant_id, issued_at, expires_at) \
           SELECT $10, $11, g.id, $12, $13 FROM redeemed g WHERE $10 IS NOT NULL) \
           SELECT count(*) AS done FROM redeemed",
@@ -140,6 +159,8 @@ static REDEEMED_FOR: Statement = Statement {
     sql: concat!(
         "SELECT ",
         grant_columns!(),
+        ", ",
+        standing_columns!(),
         " FROM authflow.grants g",
         grant_parties!(),
         "WHERE g.subject = $1 AND o.client_id = $2 AND g.created_at >= $3 AND g.redeemed_at IS NOT NULL \
@@ -154,8 +175,8 @@ static LIST: Statement = Statement {
         "SELECT ",
         grant_columns!(),
         ", ",
-        stands!(),
-        " AS g_stands FROM authflow.grants g",
+        standing_columns!(),
+        " FROM authflow.grants g",
         grant_parties!(),
         "WHERE g.subject = $1 AND g.expires_at > authflow.clock() ORDER BY g.created_at DESC, g.id LIMIT $2"
     ),
@@ -164,7 +185,12 @@ static LIST: Statement = Statement {
 
 #[async_trait::async_trait]
 impl GrantStore for PostgresStore {
-    async fn peek_code(&self, code: &TokenHash, client: &ClientId) -> StoreResult<CodePeek> {
+    async fn peek_code(
+        &self,
+        code: &TokenHash,
+        client: &ClientId,
+        resource_may_be_unregistered: bool,
+    ) -> StoreResult<CodePeek> {
         let code: &[u8] = code.as_bytes();
         let rows = self.ask().read(&PEEK, &[&client.as_str(), &code]).await?;
         let Some(row) = rows.first() else {
@@ -172,7 +198,7 @@ impl GrantStore for PostgresStore {
         };
         Ok(CodePeek {
             client: client::read(row)?,
-            grant: read_with_standing(row)?,
+            grant: read_with_standing(row, resource_may_be_unregistered)?,
         })
     }
 
@@ -237,7 +263,7 @@ impl GrantStore for PostgresStore {
         let (rows, _) = self.ask().write_again(&REVOKE_SUBJECT, &[&subject]).await?;
         match rows.as_slice() {
             [row] => counter(row, "generation"),
-            _ => Err(mcp_authflow::port::StoreError::Broken(
+            _ => Err(StoreError::Broken(
                 "raising a generation answered none".to_owned(),
             )),
         }
@@ -257,7 +283,11 @@ impl GrantStore for PostgresStore {
             .read(&REDEEMED_FOR, &[&subject, &client.as_str(), &since.seconds()])
             .await?;
         for row in &rows {
-            if read(row)?.is_some_and(|grant| grant.covers(resources, offline_access)) {
+            let Some(GrantWithStanding { mut grant, gone, .. }) = read_with_standing(row, false)? else {
+                continue;
+            };
+            grant.resources.retain(|one| !gone.contains(&one.resource));
+            if grant.covers(resources, offline_access) {
                 return Ok(true);
             }
         }
@@ -272,14 +302,17 @@ impl GrantStore for PostgresStore {
     ) -> StoreResult<Vec<GrantSummary>> {
         let rows = self.ask().read(&LIST, &[&subject, &i64::from(limit)]).await?;
         rows.iter()
-            .filter_map(|row| read_with_standing(row).transpose())
-            .map(|one| one.map(|GrantWithStanding { grant, standing }| GrantSummary { grant, standing }))
+            .filter_map(|row| read_with_standing(row, false).transpose())
+            .map(|one| one.map(|GrantWithStanding { grant, standing, .. }| GrantSummary { grant, standing }))
             .collect()
     }
 }
 
-/// Reads the grant of a row and whether it stands, if the row has one.
-pub(crate) fn read_with_standing(row: &Row) -> StoreResult<Option<GrantWithStanding>> {
+/// Reads the grant of a row with what of it stands, if the row has one.
+pub(crate) fn read_with_standing(
+    row: &Row,
+    resource_may_be_unregistered: bool,
+) -> StoreResult<Option<GrantWithStanding>> {
     let Some(grant) = read(row)? else {
         return Ok(None);
     };
@@ -288,7 +321,25 @@ pub(crate) fn read_with_standing(row: &Row) -> StoreResult<Option<GrantWithStand
     } else {
         Standing::Ended
     };
-    Ok(Some(GrantWithStanding { grant, standing }))
+    let approved: Vec<Option<i32>> = field(row, "g_resource_nos")?;
+    let registered: Vec<i32> = field(row, "g_registered")?;
+    if approved.len() != grant.resources.len() {
+        return Err(StoreError::Broken(
+            "column resource_nos does not fit resources".to_owned(),
+        ));
+    }
+    let is_gone = |resource: &Resource, approved: Option<i32>| match approved {
+        Some(number) => !registered.contains(&number),
+        None => !(resource_may_be_unregistered && resource.is_loopback()),
+    };
+    let resources = grant.resources.iter().map(|one| &one.resource).zip(approved);
+    let gone = resources.filter(|(resource, approved)| is_gone(resource, *approved));
+    let gone = gone.map(|(resource, _)| resource.clone()).collect();
+    Ok(Some(GrantWithStanding {
+        grant,
+        standing,
+        gone,
+    }))
 }
 
 fn read(row: &Row) -> StoreResult<Option<Grant>> {

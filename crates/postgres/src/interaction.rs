@@ -50,10 +50,13 @@ static APPROVE: Statement = Statement {
           RETURNING c.client_no), \
           made AS (INSERT INTO authflow.grants (id, code_hash, client_no, client_generation, subject, \
           subject_generation, username, resources, offline_access, created_at, expires_at, code_expires_at, \
-          purge_at, redirect_uri, code_challenge) \
+          purge_at, redirect_uri, code_challenge, resource_nos) \
           SELECT $3, $4, closed.client_no, $6, $7, \
           coalesce((SELECT s.generation FROM authflow.subjects s WHERE s.subject = $7), 0), $8, $9, $10, $11, $12, \
-          $13, least($12, $13), $14, $15 FROM closed), \
+          $13, least($12, $13), $14, $15, \
+          ARRAY(SELECT r.resource_no FROM unnest($18) WITH ORDINALITY AS approved (equivalence_key, place) \
+          LEFT JOIN authflow.resources r ON r.equivalence_key = approved.equivalence_key AND r.removed_at IS NULL \
+          ORDER BY approved.place) FROM closed), \
           kept AS (UPDATE authflow.clients c SET expires_at = $17 FROM closed \
           WHERE c.client_no = closed.client_no AND c.expires_at < $17) \
           SELECT count(*) AS done FROM closed",
@@ -75,6 +78,7 @@ static APPROVE: Statement = Statement {
         Type::BYTEA,
         Type::INT4,
         Type::INT8,
+        Type::TEXT_ARRAY,
     ],
 };
 
@@ -200,6 +204,8 @@ impl Approval<'_> {
         let grant = self.grant;
         let (grant_id, code): (&[u8], &[u8]) = (grant.id.as_bytes(), grant.code.hash.as_bytes());
         let challenge: &[u8] = grant.code.code_challenge.as_bytes();
+        let resources = grant.resources.iter();
+        let keys: Vec<&str> = resources.map(|one| one.resource.equivalence_key()).collect();
         ask.write_again(
             &APPROVE,
             &[
@@ -220,6 +226,7 @@ impl Approval<'_> {
                 &challenge,
                 &self.subject_generation.map(as_counter),
                 &self.keep_client_until.seconds(),
+                &keys,
             ],
         )
         .await

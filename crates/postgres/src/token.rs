@@ -14,7 +14,7 @@ use crate::{
     PostgresStore,
     ask::Doubt,
     client::{self, client_columns, from_one_beside_client},
-    grant::{self, grant_columns, grant_parties, stands},
+    grant::{self, grant_columns, grant_parties, standing_columns, stands},
     row::{bytes, counter, did_something, digest, field, moment, optional_bytes, optional_moment, parsed},
     statement::Statement,
 };
@@ -59,7 +59,7 @@ static PEEK_ACCESS: Statement = Statement {
         client_columns!(),
         ", t.hash AS t_hash, t.bucket AS t_bucket, t.grant_id AS t_grant_id, o.client_id AS t_client_id, \
          t.client_generation AS t_client_generation, coalesce(t.subject, g.subject, o.client_id) AS t_subject, \
-         coalesce(t.resource, r.resource) AS t_resource, t.scope AS t_scope, t.issued_at AS t_issued_at, \
+         coalesce(t.resource, r.resource) AS t_resource, t.resource_no IS NOT NULL AS t_had_registration, t.scope AS t_scope, t.issued_at AS t_issued_at, \
          t.expires_at AS t_expires_at, g.username AS t_username",
         from_one_beside_client!(),
         "LEFT JOIN (authflow.access_tokens t \
@@ -71,9 +71,9 @@ static PEEK_ACCESS: Statement = Statement {
          AND (t.grant_id IS NULL OR (g.revoked_at IS NULL AND g.client_generation = o.generation \
          AND g.subject_generation = coalesce(s.generation, 0))) \
          AND NOT coalesce(s.disabled, false) \
-         AND ($4 OR (r.resource_no IS NOT NULL AND r.removed_at IS NULL))"
+         AND (t.resource_no IS NULL OR (r.resource_no IS NOT NULL AND r.removed_at IS NULL))"
     ),
-    types: &[Type::TEXT, Type::INT4, Type::BYTEA, Type::BOOL],
+    types: &[Type::TEXT, Type::INT4, Type::BYTEA],
 };
 
 static REVOKE_ACCESS: Statement = Statement {
@@ -89,8 +89,8 @@ static PEEK_REFRESH: Statement = Statement {
         ", ",
         grant_columns!(),
         ", ",
-        stands!(),
-        " AS g_stands, t.hash AS t_hash, t.bucket AS t_bucket, t.issued_at AS t_issued_at, \
+        standing_columns!(),
+        ", t.hash AS t_hash, t.bucket AS t_bucket, t.issued_at AS t_issued_at, \
          t.expires_at AS t_expires_at, t.spent_at AS t_spent_at, t.successor AS t_successor, t.sealed AS t_sealed, \
          coalesce((SELECT n.spent_at IS NOT NULL FROM authflow.refresh_tokens n \
          WHERE n.bucket = $2 AND n.hash = t.successor), false) AS t_successor_is_spent",
@@ -108,11 +108,13 @@ static PEEK_REFRESH: Statement = Statement {
 /// ends the new tokens, because every look compares it.
 static ROTATE: Statement = Statement {
     sql: concat!(
-        "WITH family AS (SELECT g.id, g.client_no, g.client_generation, g.subject FROM authflow.grants g",
+        "WITH family AS (SELECT g.id, g.client_no, g.client_generation, g.subject, g.resource_nos \
+         FROM authflow.grants g",
         grant_parties!(),
         "WHERE g.id = $3 AND g.expires_at > authflow.clock() AND ",
         stands!(),
-        " FOR SHARE OF g), \
+        " AND NOT EXISTS (SELECT FROM authflow.resources r WHERE r.resource_no = ANY (g.resource_nos) \
+         AND r.equivalence_key = $11 AND r.removed_at IS NOT NULL) FOR SHARE OF g), \
          spent AS (UPDATE authflow.refresh_tokens t SET spent_at = authflow.clock(), successor = $4, sealed = $7 \
          FROM family WHERE t.bucket = $1 AND t.hash = $2 AND t.grant_id = family.id AND t.spent_at IS NULL \
          AND t.expires_at > authflow.clock() RETURNING 1), \
@@ -122,7 +124,7 @@ static ROTATE: Statement = Statement {
          subject, resource_no, resource, scope, issued_at, expires_at) \
          SELECT $8, $9, family.id, family.client_no, family.client_generation, nullif($10, family.subject), \
          r.resource_no, nullif($12, r.resource), $13, $14, $15 FROM spent CROSS JOIN family \
-         LEFT JOIN authflow.resources r ON r.equivalence_key = $11 AND r.removed_at IS NULL) \
+         LEFT JOIN authflow.resources r ON r.resource_no = ANY (family.resource_nos) AND r.equivalence_key = $11) \
          SELECT count(*) AS done FROM spent"
     ),
     types: &[
@@ -204,22 +206,14 @@ impl TokenStore for PostgresStore {
         let hash: &[u8] = token.as_bytes();
         let rows = self
             .ask()
-            .read(
-                &PEEK_ACCESS,
-                &[
-                    &client.as_str(),
-                    &as_bucket(bucket),
-                    &hash,
-                    &resource_may_be_unregistered,
-                ],
-            )
+            .read(&PEEK_ACCESS, &[&client.as_str(), &as_bucket(bucket), &hash])
             .await?;
         let Some(row) = rows.first() else {
             return Ok(AccessTokenPeek::default());
         };
         Ok(AccessTokenPeek {
             client: client::read(row)?,
-            token: read_access(row)?,
+            token: read_access(row, resource_may_be_unregistered)?,
         })
     }
 
@@ -237,6 +231,7 @@ impl TokenStore for PostgresStore {
         token: &TokenHash,
         bucket: ExpiryBucket,
         client: &ClientId,
+        resource_may_be_unregistered: bool,
     ) -> StoreResult<RefreshTokenPeek> {
         let hash: &[u8] = token.as_bytes();
         let rows = self
@@ -248,7 +243,7 @@ impl TokenStore for PostgresStore {
         };
         Ok(RefreshTokenPeek {
             client: client::read(row)?,
-            token: read_refresh(row)?,
+            token: read_refresh(row, resource_may_be_unregistered)?,
         })
     }
 
@@ -366,8 +361,15 @@ impl<'a> RefreshColumns<'a> {
     }
 }
 
-fn read_access(row: &Row) -> StoreResult<Option<LiveAccessToken>> {
+/// Reads the access token of a row, if the row has one; unless its resource had no registration and needs one.
+fn read_access(row: &Row, resource_may_be_unregistered: bool) -> StoreResult<Option<LiveAccessToken>> {
     if field::<Option<&[u8]>>(row, "t_hash")?.is_none() {
+        return Ok(None);
+    }
+    let resource = parsed(row, "t_resource", Resource::parse)?;
+    let stands =
+        field(row, "t_had_registration")? || (resource_may_be_unregistered && resource.is_loopback());
+    if !stands {
         return Ok(None);
     }
     Ok(Some(LiveAccessToken {
@@ -378,7 +380,7 @@ fn read_access(row: &Row) -> StoreResult<Option<LiveAccessToken>> {
             client_id: parsed(row, "t_client_id", ClientId::parse)?,
             client_generation: counter(row, "t_client_generation")?,
             subject: field(row, "t_subject")?,
-            resource: parsed(row, "t_resource", Resource::parse)?,
+            resource,
             scope: parsed(row, "t_scope", Scope::parse)?,
             issued_at: moment(row, "t_issued_at")?,
             expires_at: moment(row, "t_expires_at")?,
@@ -387,8 +389,8 @@ fn read_access(row: &Row) -> StoreResult<Option<LiveAccessToken>> {
     }))
 }
 
-fn read_refresh(row: &Row) -> StoreResult<Option<RefreshTokenWithGrant>> {
-    let Some(grant) = grant::read_with_standing(row)? else {
+fn read_refresh(row: &Row, resource_may_be_unregistered: bool) -> StoreResult<Option<RefreshTokenWithGrant>> {
+    let Some(grant) = grant::read_with_standing(row, resource_may_be_unregistered)? else {
         return Ok(None);
     };
     let spent = match optional_moment(row, "t_spent_at")? {

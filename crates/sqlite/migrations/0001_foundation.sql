@@ -26,7 +26,8 @@ CREATE TABLE clients (
 CREATE INDEX clients_by_expiry ON clients (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX clients_by_introspects ON clients (introspects) WHERE introspects IS NOT NULL;
 
--- The key is the text on which the equivalence of resources rests; uri is the registered spelling.
+-- The key is the text on which the equivalence of resources rests; uri is the registered spelling. A resource that comes
+-- back has a new number: what was issued and approved under the one before does not revive.
 CREATE TABLE resources (
     number      INTEGER PRIMARY KEY AUTOINCREMENT,
     key         TEXT NOT NULL UNIQUE,
@@ -76,7 +77,8 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_user ON sessions (user_id);
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 
--- purge_at is the end of the code as long as nobody redeemed it, and the end of the grant ever after.
+-- registrations are the numbers of those resources that were registered on approval, by their keys. purge_at is the end of
+-- the code as long as nobody redeemed it, and the end of the grant ever after.
 CREATE TABLE grants (
     id                  BLOB NOT NULL PRIMARY KEY,
     client              INTEGER NOT NULL,
@@ -85,6 +87,7 @@ CREATE TABLE grants (
     subject_generation  INTEGER NOT NULL,
     username            TEXT,
     resources           TEXT NOT NULL,
+    registrations       TEXT NOT NULL,
     offline_access      INTEGER NOT NULL,
     created_at          INTEGER NOT NULL,
     expires_at          INTEGER NOT NULL,
@@ -99,7 +102,7 @@ CREATE TABLE grants (
 CREATE INDEX grants_by_subject ON grants (subject, created_at);
 CREATE INDEX grants_by_purge ON grants (purge_at);
 
--- subject is absent where it is the grant's, or the client itself; resource_key where it reads like resource.
+-- subject is absent where it is the grant's, or the client itself; resource_number where the resource had no registration.
 CREATE TABLE access_tokens (
     bucket              INTEGER NOT NULL,
     hash                BLOB NOT NULL,
@@ -108,7 +111,7 @@ CREATE TABLE access_tokens (
     client_generation   INTEGER NOT NULL,
     subject             TEXT,
     resource            TEXT NOT NULL,
-    resource_key        TEXT,
+    resource_number     INTEGER,
     scope               TEXT NOT NULL,
     issued_at           INTEGER NOT NULL,
     expires_at          INTEGER NOT NULL,

@@ -1,12 +1,14 @@
 //! Grants and their authorization codes.
 
+use std::collections::HashMap;
+
 use mcp_authflow::{
     port::store::{
         CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, Standing, StoreResult,
     },
     record::{CodeBinding, Grant, GrantId, GrantedResource},
 };
-use mcp_authflow_types::{ClientId, CodeChallenge, Timestamp, TokenHash};
+use mcp_authflow_types::{ClientId, CodeChallenge, Resource, Timestamp, TokenHash};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use crate::{
@@ -32,6 +34,35 @@ macro_rules! stands {
 }
 pub(crate) use stands;
 
+/// Under which number a resource of that grant was registered on approval; NULL where it was not.
+macro_rules! resource_number {
+    () => {
+        "(SELECT j.value FROM json_each(g.registrations) j WHERE j.key = :resource_key)"
+    };
+}
+pub(crate) use resource_number;
+
+/// Whether the registration has not ended under which that resource was approved.
+macro_rules! resource_stands {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM json_each(g.registrations) j
+            WHERE j.key = :resource_key AND NOT EXISTS (SELECT 1 FROM resources r WHERE r.number = j.value))"
+    };
+}
+pub(crate) use resource_stands;
+
+/// The columns by which [`grant_with_standing`] tells what of that grant stands.
+macro_rules! standing_columns {
+    () => {
+        concat!(
+            $crate::grant::stands!(),
+            " AS stands, g.registrations, (SELECT json_group_array(r.key) FROM json_each(g.registrations) j
+                JOIN resources r ON r.number = j.value) AS registered"
+        )
+    };
+}
+pub(crate) use standing_columns;
+
 /// The columns of a grant, as [`grant`] reads them.
 macro_rules! grant_columns {
     () => {
@@ -45,9 +76,11 @@ pub(crate) use grant_columns;
 statements! {
     /// Nothing is stored when client or subject are no longer what they were.
     ADD = "INSERT INTO grants (id, client, client_generation, subject, subject_generation, username, resources,
-            offline_access, created_at, expires_at, code_hash, code_expires_at, redirect_uri, code_challenge,
-            redeemed_at, revoked_at, purge_at)
+            registrations, offline_access, created_at, expires_at, code_hash, code_expires_at, redirect_uri,
+            code_challenge, redeemed_at, revoked_at, purge_at)
         SELECT :id, c.number, c.generation, :subject, coalesce(s.generation, 0), :username, :resources,
+            (SELECT json_group_object(r.key, r.number) FROM json_each(:resource_keys) j
+                JOIN resources r ON r.key = j.value),
             :offline_access, :created_at, :expires_at, :code_hash, :code_expires_at, :redirect_uri, :code_challenge,
             :redeemed_at, :revoked_at,
             iif(:redeemed_at IS NULL, min(:code_expires_at, :expires_at), :expires_at)
@@ -57,12 +90,13 @@ statements! {
             AND s.disabled_at IS NULL
             AND (:known_generation IS NULL OR coalesce(s.generation, 0) = :known_generation)";
     PEEK_CODE = concat!(
-        "SELECT ", grant_columns!(), ", ", stands!(), " AS stands FROM ", grant_with_its_own!(),
+        "SELECT ", grant_columns!(), ", ", standing_columns!(), " FROM ", grant_with_its_own!(),
         " WHERE g.code_hash = :code");
     REDEEM = concat!(
         "UPDATE grants SET redeemed_at = :now, purge_at = expires_at
         WHERE redeemed_at IS NULL AND id = (SELECT g.id FROM ", grant_with_its_own!(),
-        " WHERE g.code_hash = :code AND g.code_expires_at > :now AND g.expires_at > :now AND ", stands!(), ")");
+        " WHERE g.code_hash = :code AND g.code_expires_at > :now AND g.expires_at > :now AND ", stands!(),
+        " AND ", resource_stands!(), ")");
     IS_REDEEMED = concat!(
         "SELECT EXISTS (SELECT 1 FROM ", grant_with_its_own!(),
         " WHERE g.code_hash = :code AND g.redeemed_at IS NOT NULL AND g.expires_at > :now AND ", stands!(), ")");
@@ -71,12 +105,12 @@ statements! {
         ON CONFLICT (subject) DO UPDATE SET generation = generation + 1
         RETURNING generation";
     CANDIDATES = concat!(
-        "SELECT ", grant_columns!(), " FROM ", grant_with_its_own!(),
+        "SELECT ", grant_columns!(), ", ", standing_columns!(), " FROM ", grant_with_its_own!(),
         " WHERE g.subject = :subject AND g.created_at >= :since AND c.id = :client_id
             AND g.redeemed_at IS NOT NULL AND g.expires_at > :now AND ", stands!(),
         " ORDER BY g.created_at DESC");
     LIST = concat!(
-        "SELECT ", grant_columns!(), ", ", stands!(), " AS stands FROM ", grant_with_its_own!(),
+        "SELECT ", grant_columns!(), ", ", standing_columns!(), " FROM ", grant_with_its_own!(),
         " WHERE g.subject = :subject AND g.expires_at > :now ORDER BY g.created_at DESC LIMIT :limit");
 }
 
@@ -105,15 +139,32 @@ fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
     })
 }
 
-/// Reads a grant whose row tells in `stands` whether it does.
-pub(crate) fn grant_with_standing(row: &Row<'_>) -> rusqlite::Result<GrantWithStanding> {
+/// Reads a grant with what of it stands.
+pub(crate) fn grant_with_standing(
+    row: &Row<'_>,
+    resource_may_be_unregistered: bool,
+) -> rusqlite::Result<GrantWithStanding> {
+    let grant = grant(row)?;
+    let Json::<HashMap<String, i64>>(registrations) = row.get("registrations")?;
+    let Json::<Vec<String>>(registered) = row.get("registered")?;
+    let is_gone = |resource: &Resource| {
+        let key = resource.equivalence_key();
+        if registrations.contains_key(key) {
+            !registered.iter().any(|one| one == key)
+        } else {
+            !(resource_may_be_unregistered && resource.is_loopback())
+        }
+    };
+    let resources = grant.resources.iter().map(|one| &one.resource);
+    let gone = resources.filter(|one| is_gone(one)).cloned().collect();
     Ok(GrantWithStanding {
-        grant: grant(row)?,
+        grant,
         standing: if row.get("stands")? {
             Standing::Live
         } else {
             Standing::Ended
         },
+        gone,
     })
 }
 
@@ -124,6 +175,8 @@ pub(crate) fn add(
     known_generation: Option<u32>,
     now: Timestamp,
 ) -> rusqlite::Result<bool> {
+    let resources = grant.resources.iter();
+    let keys: Vec<&str> = resources.map(|one| one.resource.equivalence_key()).collect();
     let added = connection.prepare_cached(ADD)?.execute(named_params! {
         ":id": grant.id.as_bytes(),
         ":client_id": grant.client_id.as_str(),
@@ -132,6 +185,7 @@ pub(crate) fn add(
         ":known_generation": known_generation,
         ":username": grant.username,
         ":resources": Json(&grant.resources),
+        ":resource_keys": Json(&keys),
         ":offline_access": grant.offline_access,
         ":created_at": grant.created_at.seconds(),
         ":expires_at": grant.expires_at.seconds(),
@@ -152,8 +206,13 @@ fn redeem(
     tokens: &NewTokens,
     now: Timestamp,
 ) -> rusqlite::Result<RedeemCode> {
-    let key = named_params! {":code": code.as_bytes(), ":now": now.seconds()};
-    if connection.prepare_cached(REDEEM)?.execute(key)? == 0 {
+    let redeemed = connection.prepare_cached(REDEEM)?.execute(named_params! {
+        ":code": code.as_bytes(),
+        ":resource_key": tokens.access_token.resource.equivalence_key(),
+        ":now": now.seconds(),
+    })?;
+    if redeemed == 0 {
+        let key = named_params! {":code": code.as_bytes(), ":now": now.seconds()};
         let is_redeemed = connection
             .prepare_cached(IS_REDEEMED)?
             .query_row(key, |row| row.get(0))?;
@@ -174,13 +233,20 @@ fn redeem(
 
 #[async_trait::async_trait]
 impl GrantStore for SqliteStore {
-    async fn peek_code(&self, code: &TokenHash, client: &ClientId) -> StoreResult<CodePeek> {
+    async fn peek_code(
+        &self,
+        code: &TokenHash,
+        client: &ClientId,
+        resource_may_be_unregistered: bool,
+    ) -> StoreResult<CodePeek> {
         let (code, client) = (*code, client.clone());
         self.read(move |connection| {
             in_one_snapshot(connection, |connection| {
                 let grant = connection
                     .prepare_cached(PEEK_CODE)?
-                    .query_row(named_params! {":code": code.as_bytes()}, grant_with_standing)
+                    .query_row(named_params! {":code": code.as_bytes()}, |row| {
+                        grant_with_standing(row, resource_may_be_unregistered)
+                    })
                     .optional()?;
                 Ok(CodePeek {
                     client: client::load(connection, &client)?,
@@ -242,7 +308,9 @@ impl GrantStore for SqliteStore {
                 ":now": now.seconds(),
             })?;
             while let Some(row) = rows.next()? {
-                if grant(row)?.covers(&resources, offline_access) {
+                let GrantWithStanding { mut grant, gone, .. } = grant_with_standing(row, false)?;
+                grant.resources.retain(|one| !gone.contains(&one.resource));
+                if grant.covers(&resources, offline_access) {
                     return Ok(true);
                 }
             }
@@ -256,7 +324,7 @@ impl GrantStore for SqliteStore {
         self.read(move |connection| {
             let key = named_params! {":subject": subject, ":now": now.seconds(), ":limit": limit};
             let summary = |row: &Row<'_>| {
-                let GrantWithStanding { grant, standing } = grant_with_standing(row)?;
+                let GrantWithStanding { grant, standing, .. } = grant_with_standing(row, false)?;
                 Ok(GrantSummary { grant, standing })
             };
             connection

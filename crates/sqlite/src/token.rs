@@ -7,12 +7,15 @@ use mcp_authflow::{
     },
     record::{AccessTokenRecord, GrantId, RefreshTokenRecord, Spent},
 };
-use mcp_authflow_types::{ClientId, Timestamp, TokenHash, secret::ExpiryBucket};
+use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash, secret::ExpiryBucket};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use crate::{
     SqliteStore, client,
-    grant::{grant_columns, grant_with_its_own, grant_with_standing, stands},
+    grant::{
+        grant_columns, grant_with_its_own, grant_with_standing, resource_number, resource_stands,
+        standing_columns, stands,
+    },
     sql::{Text, in_one_snapshot, moment, moment_if_any, statements},
 };
 
@@ -26,38 +29,40 @@ macro_rules! successor_is_spent {
 
 statements! {
     /// Without a grant the client is checked; with one, whoever adds it has checked the grant.
-    ADD_ACCESS_TOKEN = "INSERT INTO access_tokens (bucket, hash, grant_id, client, client_generation, subject,
-            resource, resource_key, scope, issued_at, expires_at)
+    ADD_ACCESS_TOKEN = concat!("INSERT INTO access_tokens (bucket, hash, grant_id, client, client_generation, subject,
+            resource, resource_number, scope, issued_at, expires_at)
         SELECT :bucket, :hash, :grant_id, c.number, :client_generation, nullif(:subject, coalesce(g.subject, c.id)),
-            :resource, nullif(:resource_key, :resource), :scope, :issued_at, :expires_at
+            :resource, iif(g.id IS NULL, (SELECT r.number FROM resources r WHERE r.key = :resource_key), ",
+        resource_number!(), "), :scope, :issued_at, :expires_at
         FROM clients c LEFT JOIN grants g ON g.id = :grant_id
         WHERE c.id = :client_id AND (g.id IS NOT NULL OR (
             :grant_id IS NULL AND NOT c.is_removed AND c.generation = :client_generation
-            AND (c.expires_at IS NULL OR c.expires_at > :now)))";
+            AND (c.expires_at IS NULL OR c.expires_at > :now)))");
     PEEK_ACCESS_TOKEN = concat!(
         "SELECT t.grant_id, c.id AS client_id, t.client_generation, coalesce(t.subject, g.subject, c.id) AS subject,
-            t.resource, t.scope, t.issued_at, t.expires_at, g.username
+            t.resource, t.resource_number IS NOT NULL AS had_registration, t.scope, t.issued_at, t.expires_at,
+            g.username
         FROM access_tokens t JOIN clients c ON c.number = t.client
             LEFT JOIN grants g ON g.id = t.grant_id LEFT JOIN subjects s ON s.subject = g.subject
         WHERE t.bucket = :bucket AND t.hash = :hash
             AND NOT c.is_removed AND c.generation = t.client_generation
             AND (t.grant_id IS NULL OR (g.id IS NOT NULL AND ", stands!(), "))
-            AND (:resource_may_be_unregistered
-                OR EXISTS (SELECT 1 FROM resources r WHERE r.key = coalesce(t.resource_key, t.resource)))");
+            AND (t.resource_number IS NULL
+                OR EXISTS (SELECT 1 FROM resources r WHERE r.number = t.resource_number))");
     REVOKE_ACCESS_TOKEN = "DELETE FROM access_tokens WHERE bucket = :bucket AND hash = :hash";
     ADD_REFRESH_TOKEN = "INSERT INTO refresh_tokens (bucket, hash, grant_id, issued_at, expires_at)
         VALUES (:bucket, :hash, :grant_id, :issued_at, :expires_at)";
     PEEK_REFRESH_TOKEN = concat!(
         "SELECT t.issued_at, t.expires_at, t.spent_at, t.successor, t.sealed, ",
-        successor_is_spent!(), " AS successor_is_spent, ", grant_columns!(), ", ", stands!(), " AS stands
-        FROM refresh_tokens t JOIN ", grant_with_its_own!(),
+        successor_is_spent!(), " AS successor_is_spent, ", grant_columns!(), ", ", standing_columns!(),
+        " FROM refresh_tokens t JOIN ", grant_with_its_own!(),
         " WHERE t.bucket = :bucket AND t.hash = :hash AND g.id = t.grant_id");
     ROTATE = concat!(
         "UPDATE refresh_tokens AS t SET spent_at = :now, successor = :successor, sealed = :sealed
         WHERE t.bucket = :bucket AND t.hash = :hash AND t.grant_id = :grant_id
             AND t.spent_at IS NULL AND t.expires_at > :now
             AND EXISTS (SELECT 1 FROM ", grant_with_its_own!(),
-        " WHERE g.id = :grant_id AND g.expires_at > :now AND ", stands!(), ")");
+        " WHERE g.id = :grant_id AND g.expires_at > :now AND ", stands!(), " AND ", resource_stands!(), ")");
     /// A spent token of a grant that stands.
     SPENT = concat!(
         "SELECT t.spent_at, t.sealed, ", successor_is_spent!(), " AS successor_is_spent
@@ -116,15 +121,22 @@ pub(crate) fn add(
     Ok(())
 }
 
+/// Reads an access token, unless its resource had no registration and needs one.
 fn live_access_token(
     row: &Row<'_>,
     hash: TokenHash,
     bucket: ExpiryBucket,
-) -> rusqlite::Result<LiveAccessToken> {
+    resource_may_be_unregistered: bool,
+) -> rusqlite::Result<Option<LiveAccessToken>> {
     let grant: Option<[u8; 16]> = row.get("grant_id")?;
-    let (Text(client_id), Text(resource), Text(scope)) =
+    let (Text(client_id), Text::<Resource>(resource), Text(scope)) =
         (row.get("client_id")?, row.get("resource")?, row.get("scope")?);
-    Ok(LiveAccessToken {
+    let stands: bool =
+        row.get("had_registration")? || (resource_may_be_unregistered && resource.is_loopback());
+    if !stands {
+        return Ok(None);
+    }
+    Ok(Some(LiveAccessToken {
         record: AccessTokenRecord {
             hash,
             bucket,
@@ -138,15 +150,16 @@ fn live_access_token(
             expires_at: moment(row, "expires_at")?,
         },
         username: row.get("username")?,
-    })
+    }))
 }
 
 fn refresh_token(
     row: &Row<'_>,
     hash: TokenHash,
     bucket: ExpiryBucket,
+    resource_may_be_unregistered: bool,
 ) -> rusqlite::Result<RefreshTokenWithGrant> {
-    let grant = grant_with_standing(row)?;
+    let grant = grant_with_standing(row, resource_may_be_unregistered)?;
     let spent = match moment_if_any(row, "spent_at")? {
         None => None,
         Some(at) => Some(Spent {
@@ -180,6 +193,7 @@ fn rotate(
         ":grant_id": rotation.grant.as_bytes(),
         ":successor": rotation.successor.hash.as_bytes(),
         ":sealed": rotation.sealed,
+        ":resource_key": rotation.access_token.resource.equivalence_key(),
         ":now": now.seconds(),
     })?;
     if rotated == 1 {
@@ -239,15 +253,17 @@ impl TokenStore for SqliteStore {
             let key = named_params! {
                 ":bucket": bucket,
                 ":hash": token.as_bytes(),
-                ":resource_may_be_unregistered": resource_may_be_unregistered,
             };
             in_one_snapshot(connection, |connection| {
                 Ok(AccessTokenPeek {
                     client: client::load(connection, &client)?,
                     token: connection
                         .prepare_cached(PEEK_ACCESS_TOKEN)?
-                        .query_row(key, |row| live_access_token(row, token, bucket))
-                        .optional()?,
+                        .query_row(key, |row| {
+                            live_access_token(row, token, bucket, resource_may_be_unregistered)
+                        })
+                        .optional()?
+                        .flatten(),
                 })
             })
         })
@@ -268,6 +284,7 @@ impl TokenStore for SqliteStore {
         token: &TokenHash,
         bucket: ExpiryBucket,
         client: &ClientId,
+        resource_may_be_unregistered: bool,
     ) -> StoreResult<RefreshTokenPeek> {
         let (token, client) = (*token, client.clone());
         self.read(move |connection| {
@@ -277,7 +294,9 @@ impl TokenStore for SqliteStore {
                     client: client::load(connection, &client)?,
                     token: connection
                         .prepare_cached(PEEK_REFRESH_TOKEN)?
-                        .query_row(key, |row| refresh_token(row, token, bucket))
+                        .query_row(key, |row| {
+                            refresh_token(row, token, bucket, resource_may_be_unregistered)
+                        })
                         .optional()?,
                 })
             })

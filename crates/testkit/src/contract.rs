@@ -42,6 +42,7 @@ pub mod grant;
 pub mod interaction;
 pub mod race;
 pub mod refresh_token;
+pub mod registration;
 pub mod resource;
 pub mod sample;
 pub mod scene;
@@ -133,7 +134,6 @@ macro_rules! store_contract {
             access_token: an_expired_token_is_still_read;
             access_token: a_client_that_is_not_what_it_was_gets_no_token;
             access_token: a_forgotten_token_is_gone_and_its_siblings_stay;
-            access_token: a_token_lives_with_its_resource_unless_that_is_waived;
             access_token: a_token_survives_another_spelling_of_its_resource;
             access_token: nothing_lives_after_a_removal_that_raced_with_an_issue;
             refresh_token: rotating_spends_the_old_token_and_stores_the_new_ones;
@@ -148,6 +148,15 @@ macro_rules! store_contract {
             refresh_token: a_token_of_an_ended_grant_is_gone;
             refresh_token: nothing_lives_after_a_revocation_that_raced_with_a_rotation;
             refresh_token: a_chain_never_forks;
+            registration: a_token_lives_with_the_registration_of_its_resource;
+            registration: an_unregistered_resource_on_loopback_is_good_where_that_is_enough;
+            registration: a_grant_tells_which_of_its_resources_are_gone;
+            registration: nothing_revives_when_a_removed_resource_comes_back;
+            registration: nothing_revives_when_a_removed_resource_with_a_hostile_name_comes_back;
+            registration: nothing_revives_when_a_removed_resource_on_loopback_comes_back;
+            registration: a_resource_that_is_removed_before_it_is_approved_is_gone_for_good;
+            registration: reuse_is_recognised_after_the_resource_is_gone;
+            registration: nothing_lives_after_its_resource_came_and_went_in_a_race;
             standing: revoking_a_grant_ends_it_and_no_other;
             standing: revoking_a_client_ends_everything_beneath_it;
             standing: removing_a_client_ends_everything_beneath_it;
@@ -210,6 +219,7 @@ mod tests {
             ("grant", include_str!("contract/grant.rs")),
             ("interaction", include_str!("contract/interaction.rs")),
             ("refresh_token", include_str!("contract/refresh_token.rs")),
+            ("registration", include_str!("contract/registration.rs")),
             ("resource", include_str!("contract/resource.rs")),
             ("session", include_str!("contract/session.rs")),
             ("standing", include_str!("contract/standing.rs")),

@@ -192,7 +192,7 @@ hand_on! {
         close_interaction(id: InteractionId, browser: &TokenHash, closing: Closing<'_>, now: Timestamp) -> CloseInteraction;
     }
     GrantStore GRANT_VERBS {
-        peek_code(code: &TokenHash, client: &ClientId) -> CodePeek;
+        peek_code(code: &TokenHash, client: &ClientId, resource_may_be_unregistered: bool) -> CodePeek;
         redeem_code(code: &TokenHash, tokens: &NewTokens, now: Timestamp) -> RedeemCode;
         revoke_grant(grant: GrantId, now: Timestamp) -> bool;
         revoke_subject(subject: &str) -> u32;
@@ -203,7 +203,7 @@ hand_on! {
         issue_access_token(token: &AccessTokenRecord, now: Timestamp) -> IssueAccessToken;
         peek_access_token(token: &TokenHash, bucket: ExpiryBucket, client: &ClientId, resource_may_be_unregistered: bool) -> AccessTokenPeek;
         revoke_access_token(token: &TokenHash, bucket: ExpiryBucket) -> bool;
-        peek_refresh_token(token: &TokenHash, bucket: ExpiryBucket, client: &ClientId) -> RefreshTokenPeek;
+        peek_refresh_token(token: &TokenHash, bucket: ExpiryBucket, client: &ClientId, resource_may_be_unregistered: bool) -> RefreshTokenPeek;
         rotate_refresh_token(rotation: &Rotation, now: Timestamp) -> RotateRefreshToken;
     }
     UpkeepStore UPKEEP_VERBS {

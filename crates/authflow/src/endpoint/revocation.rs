@@ -39,7 +39,7 @@ impl AuthorizationServer {
             PresentedToken::Refresh(token) => {
                 let peek = self
                     .store()
-                    .peek_refresh_token(&token.hash(), token.bucket(), id)
+                    .peek_refresh_token(&token.hash(), token.bucket(), id, true)
                     .await?;
                 let client = self.authenticated(&presented, peek.client, request, now)?;
                 let Some(found) = peek.token else { return Ok(()) };

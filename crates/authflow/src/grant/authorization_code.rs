@@ -49,6 +49,8 @@ enum Reason {
     Ended,
     #[error("a resource that was not approved")]
     WrongResource,
+    #[error("the resource is no longer registered as it was when it was approved")]
+    ResourceGone,
 }
 
 impl Reason {
@@ -62,7 +64,7 @@ impl Reason {
             | Self::Expired
             | Self::Ended => ErrorCode::InvalidGrant,
             Self::GrantNotAllowed => ErrorCode::UnauthorizedClient,
-            Self::WrongResource => ErrorCode::InvalidTarget,
+            Self::WrongResource | Self::ResourceGone => ErrorCode::InvalidTarget,
         }
     }
 }
@@ -127,6 +129,10 @@ fn decide<'a>(
     if found.standing == Standing::Ended {
         return Err(Reason::Ended);
     }
+    // 7. The resource is what it was when it was approved. After replay, which ends a grant whatever its resources.
+    if found.gone.contains(&granted.resource) {
+        return Err(Reason::ResourceGone);
+    }
     Ok(granted)
 }
 
@@ -143,7 +149,11 @@ pub(crate) async fn run(
         Some(code) => {
             server
                 .store()
-                .peek_code(&code.hash(), &presented.client_id)
+                .peek_code(
+                    &code.hash(),
+                    &presented.client_id,
+                    server.settings().accept_unregistered_loopback_resources,
+                )
                 .await?
         }
         None => CodePeek {

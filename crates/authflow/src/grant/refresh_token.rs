@@ -69,6 +69,8 @@ enum Reason {
     WiderScope,
     #[error("a resource that was not approved")]
     WrongResource,
+    #[error("the resource is no longer registered as it was when it was approved")]
+    ResourceGone,
     #[error("the refresh token was used before")]
     Reused,
     #[error("another request than the one being retried")]
@@ -86,7 +88,7 @@ impl Reason {
             | Self::AnotherRequest => ErrorCode::InvalidGrant,
             Self::GrantNotAllowed => ErrorCode::UnauthorizedClient,
             Self::WiderScope => ErrorCode::InvalidScope,
-            Self::WrongResource => ErrorCode::InvalidTarget,
+            Self::WrongResource | Self::ResourceGone => ErrorCode::InvalidTarget,
         }
     }
 }
@@ -105,7 +107,7 @@ impl Params {
 }
 
 /// Decides what a refresh token is good for. Requests that ask for too much are refused before anything is spent;
-/// reuse is judged last, when every binding has been checked.
+/// reuse is judged when every binding has been checked.
 fn decide<'a>(
     found: &'a RefreshTokenWithGrant,
     client: &AuthenticatedClient,
@@ -154,6 +156,11 @@ fn decide<'a>(
             Step::Repeat(&spent.sealed)
         }
     };
+    // 6. The resource is what it was when it was approved. After reuse, which ends a grant whatever its resources; before
+    //    an answer is repeated, whose access token would be dead.
+    if found.grant.gone.contains(&granted.resource) {
+        return Err(Reason::ResourceGone);
+    }
     Ok(Plan {
         granted,
         access_scope,
@@ -192,7 +199,12 @@ pub(crate) async fn run(
         Some(token) => {
             server
                 .store()
-                .peek_refresh_token(&token.hash(), token.bucket(), &presented.client_id)
+                .peek_refresh_token(
+                    &token.hash(),
+                    token.bucket(),
+                    &presented.client_id,
+                    server.settings().accept_unregistered_loopback_resources,
+                )
                 .await?
         }
         None => RefreshTokenPeek {

@@ -107,5 +107,6 @@ pub(super) fn grant() -> GrantWithStanding {
     GrantWithStanding {
         grant,
         standing: Standing::Live,
+        gone: Vec::new(),
     }
 }

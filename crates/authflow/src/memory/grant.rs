@@ -1,13 +1,13 @@
 //! Grants and their authorization codes.
 
-use mcp_authflow_types::{ClientId, Timestamp, TokenHash};
+use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
 
-use super::{MemoryStore, State};
+use super::{KeptAccessToken, KeptGrant, MemoryStore, State};
 use crate::{
     port::store::{
         CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, StoreResult,
     },
-    record::{Grant, GrantId, GrantedResource},
+    record::{AccessTokenRecord, Grant, GrantId, GrantedResource},
 };
 
 impl State {
@@ -17,11 +17,15 @@ impl State {
             .entry(grant.subject.clone())
             .or_default()
             .insert((grant.created_at, grant.id));
-        self.grants.insert(grant.id, grant);
+        let resources = grant.resources.iter().map(|one| &one.resource);
+        let registrations = resources
+            .filter_map(|one| Some((one.clone(), *self.resource_numbers.get(one)?)))
+            .collect();
+        self.grants.insert(grant.id, KeptGrant { grant, registrations });
     }
 
     pub(super) fn forget_grant(&mut self, id: GrantId) {
-        let Some(grant) = self.grants.remove(&id) else {
+        let Some(KeptGrant { grant, .. }) = self.grants.remove(&id) else {
             return;
         };
         self.codes.remove(&grant.code.hash);
@@ -34,9 +38,10 @@ impl State {
     }
 
     fn redeem_code(&mut self, code: &TokenHash, tokens: &NewTokens, now: Timestamp) -> RedeemCode {
-        let Some(grant) = self.codes.get(code).and_then(|id| self.grants.get(id)) else {
+        let Some(kept) = self.codes.get(code).and_then(|id| self.grants.get(id)) else {
             return RedeemCode::Gone;
         };
+        let grant = &kept.grant;
         if !self.is_live(grant, now) {
             return RedeemCode::Gone;
         }
@@ -46,11 +51,14 @@ impl State {
         if grant.code.expires_at.has_passed(now) {
             return RedeemCode::Gone;
         }
+        let Some(access_token) = self.beneath(kept, &tokens.access_token) else {
+            return RedeemCode::Gone;
+        };
         let id = grant.id;
-        if let Some(grant) = self.grants.get_mut(&id) {
-            grant.code.redeemed_at = Some(now);
+        if let Some(kept) = self.grants.get_mut(&id) {
+            kept.grant.code.redeemed_at = Some(now);
         }
-        self.add_access_token(&tokens.access_token);
+        self.add_access_token(access_token);
         if let Some(token) = &tokens.refresh_token {
             self.refresh_tokens
                 .insert(token.bucket, token.hash, token.clone());
@@ -58,8 +66,21 @@ impl State {
         RedeemCode::Redeemed
     }
 
+    /// An access token as it is kept beneath a grant, tied to what its resource was registered as on approval; none when
+    /// that registration has ended.
+    pub(super) fn beneath(&self, kept: &KeptGrant, token: &AccessTokenRecord) -> Option<KeptAccessToken> {
+        let registration = kept.registrations.get(&token.resource).copied();
+        if registration.is_some_and(|number| !self.resources.contains_key(&number)) {
+            return None;
+        }
+        Some(KeptAccessToken {
+            record: token.clone(),
+            registration,
+        })
+    }
+
     /// The grants of a subject, newest first.
-    fn grants_of<'a>(&'a self, subject: &str) -> impl Iterator<Item = &'a Grant> {
+    fn grants_of<'a>(&'a self, subject: &str) -> impl Iterator<Item = &'a KeptGrant> {
         self.grants_of
             .get(subject)
             .into_iter()
@@ -67,22 +88,37 @@ impl State {
             .filter_map(|(_, id)| self.grants.get(id))
     }
 
-    pub(super) fn with_standing(&self, grant: &Grant) -> GrantWithStanding {
+    pub(super) fn with_standing(
+        &self,
+        kept: &KeptGrant,
+        resource_may_be_unregistered: bool,
+    ) -> GrantWithStanding {
+        let stands = |one: &Resource| {
+            let registration = kept.registrations.get(one).copied();
+            self.resource_stands(one, registration, resource_may_be_unregistered)
+        };
+        let resources = kept.grant.resources.iter().map(|one| &one.resource);
         GrantWithStanding {
-            standing: self.standing(grant),
-            grant: grant.clone(),
+            standing: self.standing(&kept.grant),
+            grant: kept.grant.clone(),
+            gone: resources.filter(|one| !stands(one)).cloned().collect(),
         }
     }
 }
 
 #[async_trait::async_trait]
 impl GrantStore for MemoryStore {
-    async fn peek_code(&self, code: &TokenHash, client: &ClientId) -> StoreResult<CodePeek> {
+    async fn peek_code(
+        &self,
+        code: &TokenHash,
+        client: &ClientId,
+        resource_may_be_unregistered: bool,
+    ) -> StoreResult<CodePeek> {
         let state = self.state();
         let grant = state.codes.get(code).and_then(|id| state.grants.get(id));
         Ok(CodePeek {
             client: state.client(client).cloned(),
-            grant: grant.map(|grant| state.with_standing(grant)),
+            grant: grant.map(|kept| state.with_standing(kept, resource_may_be_unregistered)),
         })
     }
 
@@ -97,8 +133,8 @@ impl GrantStore for MemoryStore {
 
     async fn revoke_grant(&self, grant: GrantId, now: Timestamp) -> StoreResult<bool> {
         Ok(match self.state().grants.get_mut(&grant) {
-            Some(grant) if grant.revoked_at.is_none() => {
-                grant.revoked_at = Some(now);
+            Some(kept) if kept.grant.revoked_at.is_none() => {
+                kept.grant.revoked_at = Some(now);
                 true
             }
             _ => false,
@@ -124,12 +160,13 @@ impl GrantStore for MemoryStore {
         let state = self.state();
         Ok(state
             .grants_of(subject)
-            .take_while(|grant| grant.created_at >= since)
-            .any(|grant| {
-                grant.client_id == *client
-                    && grant.code.redeemed_at.is_some()
-                    && state.is_live(grant, now)
-                    && grant.covers(resources, offline_access)
+            .take_while(|kept| kept.grant.created_at >= since)
+            .filter(|kept| kept.grant.client_id == *client && kept.grant.code.redeemed_at.is_some())
+            .filter(|kept| state.is_live(&kept.grant, now))
+            .any(|kept| {
+                let GrantWithStanding { mut grant, gone, .. } = state.with_standing(kept, false);
+                grant.resources.retain(|one| !gone.contains(&one.resource));
+                grant.covers(resources, offline_access)
             }))
     }
 
@@ -137,6 +174,7 @@ impl GrantStore for MemoryStore {
         let state = self.state();
         Ok(state
             .grants_of(subject)
+            .map(|kept| &kept.grant)
             .filter(|grant| !grant.expires_at.has_passed(now))
             .take(limit as usize)
             .map(|grant| GrantSummary {

@@ -2,7 +2,7 @@
 
 use mcp_authflow_types::{ClientId, Timestamp, TokenHash, secret::ExpiryBucket};
 
-use super::{MemoryStore, State};
+use super::{KeptAccessToken, MemoryStore, State};
 use crate::{
     port::store::{
         AccessTokenPeek, IssueAccessToken, LiveAccessToken, RefreshTokenPeek, RefreshTokenWithGrant,
@@ -12,8 +12,9 @@ use crate::{
 };
 
 impl State {
-    pub(super) fn add_access_token(&mut self, token: &AccessTokenRecord) {
-        self.access_tokens.insert(token.bucket, token.hash, token.clone());
+    pub(super) fn add_access_token(&mut self, token: KeptAccessToken) {
+        let (bucket, hash) = (token.record.bucket, token.record.hash);
+        self.access_tokens.insert(bucket, hash, token);
     }
 
     fn live_access_token(
@@ -22,17 +23,17 @@ impl State {
         bucket: ExpiryBucket,
         resource_may_be_unregistered: bool,
     ) -> Option<LiveAccessToken> {
-        let record = self.access_tokens.find(bucket, token)?;
+        let KeptAccessToken { record, registration } = self.access_tokens.find(bucket, token)?;
         if !self.is_of_generation(&record.client_id, record.client_generation) {
             return None;
         }
-        if !resource_may_be_unregistered && !self.resource_numbers.contains_key(&record.resource) {
+        if !self.resource_stands(&record.resource, *registration, resource_may_be_unregistered) {
             return None;
         }
         let username = match record.grant {
             None => None,
             Some(id) => {
-                let grant = self.grants.get(&id)?;
+                let grant = &self.grants.get(&id)?.grant;
                 if self.standing(grant) != Standing::Live {
                     return None;
                 }
@@ -51,13 +52,18 @@ impl State {
             .is_some_and(|token| token.spent.is_some())
     }
 
-    fn refresh_token(&self, token: &TokenHash, bucket: ExpiryBucket) -> Option<RefreshTokenWithGrant> {
+    fn refresh_token(
+        &self,
+        token: &TokenHash,
+        bucket: ExpiryBucket,
+        resource_may_be_unregistered: bool,
+    ) -> Option<RefreshTokenWithGrant> {
         let token = self.refresh_tokens.find(bucket, token)?;
         let grant = self.grants.get(&token.grant)?;
         let successor = token.spent.as_ref().map(|spent| spent.successor);
         Some(RefreshTokenWithGrant {
             token: token.clone(),
-            grant: self.with_standing(grant),
+            grant: self.with_standing(grant, resource_may_be_unregistered),
             successor_is_spent: successor.is_some_and(|successor| self.is_spent(&successor, bucket)),
         })
     }
@@ -70,13 +76,10 @@ impl State {
         else {
             return RotateRefreshToken::Gone;
         };
-        let stands = self
-            .grants
-            .get(&rotation.grant)
-            .is_some_and(|grant| self.is_live(grant, now));
-        if !stands {
+        let kept = self.grants.get(&rotation.grant);
+        let Some(kept) = kept.filter(|kept| self.is_live(&kept.grant, now)) else {
             return RotateRefreshToken::Gone;
-        }
+        };
         if let Some(spent) = &presented.spent {
             let may_retry = now.since(spent.at) < rotation.retry_window
                 && !self.is_spent(&spent.successor, rotation.bucket);
@@ -91,6 +94,9 @@ impl State {
         if presented.expires_at.has_passed(now) {
             return RotateRefreshToken::Gone;
         }
+        let Some(access_token) = self.beneath(kept, &rotation.access_token) else {
+            return RotateRefreshToken::Gone;
+        };
         let successor = &rotation.successor;
         if let Some(presented) = self.refresh_tokens.find_mut(rotation.bucket, &rotation.presented) {
             presented.spent = Some(Spent {
@@ -101,7 +107,7 @@ impl State {
         }
         self.refresh_tokens
             .insert(successor.bucket, successor.hash, successor.clone());
-        self.add_access_token(&rotation.access_token);
+        self.add_access_token(access_token);
         RotateRefreshToken::Rotated
     }
 }
@@ -116,7 +122,11 @@ impl TokenStore for MemoryStore {
         let mut state = self.state();
         match state.client(&token.client_id) {
             Some(client) if client.is_current(now) && client.generation == token.client_generation => {
-                state.add_access_token(token);
+                let registration = state.resource_numbers.get(&token.resource).copied();
+                state.add_access_token(KeptAccessToken {
+                    record: token.clone(),
+                    registration,
+                });
                 Ok(IssueAccessToken::Issued)
             }
             _ => Ok(IssueAccessToken::Gone),
@@ -146,11 +156,12 @@ impl TokenStore for MemoryStore {
         token: &TokenHash,
         bucket: ExpiryBucket,
         client: &ClientId,
+        resource_may_be_unregistered: bool,
     ) -> StoreResult<RefreshTokenPeek> {
         let state = self.state();
         Ok(RefreshTokenPeek {
             client: state.client(client).cloned(),
-            token: state.refresh_token(token, bucket),
+            token: state.refresh_token(token, bucket, resource_may_be_unregistered),
         })
     }
 

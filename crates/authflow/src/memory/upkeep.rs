@@ -34,6 +34,7 @@ impl State {
         let over: Vec<GrantId> = self
             .grants
             .values()
+            .map(|kept| &kept.grant)
             .filter(|grant| is_over(grant))
             .take(limit as usize)
             .map(|grant| grant.id)

@@ -5,9 +5,9 @@ use mcp_authflow_testkit::{
     cast::{self, R1, R2},
     params::Params,
 };
-use mcp_authflow_types::{ErrorCode, introspection::IntrospectionResponse};
+use mcp_authflow_types::{ErrorCode, TokenResponse, introspection::IntrospectionResponse};
 
-use crate::scene::{Scene, refresh_token, refused};
+use crate::scene::{ISSUER, Scene, refresh_token, refused};
 
 /// The audience of the token that comes of a request, as its resource server hears it.
 async fn audience(scene: &Scene, request: &Params, server: &str) -> Option<String> {
@@ -174,6 +174,104 @@ async fn of_several_resources_each_token_is_for_one() {
             .unwrap();
         assert_eq!(answer != IntrospectionResponse::Inactive, opens, "{server}");
     }
+}
+
+/// AU-12: nothing is spent for a resource that was removed, and nothing revives when it comes back.
+#[tokio::test]
+async fn what_was_approved_ends_with_the_registration_of_its_resource() {
+    for (issuer, first) in [
+        (ISSUER, R1),
+        // Where it would need no registration, it had one.
+        ("http://127.0.0.1:8000", "http://127.0.0.1:9000/mcp"),
+    ] {
+        let scene = Scene::at(issuer, |_| {}).await;
+        let scopes = ["mcp:read", "mcp:write"];
+        if first != R1 {
+            cast::add_resource(&*scene.store, first, &scopes, "LOOP").await;
+        }
+        let caller = if first == R1 { "RS1" } else { "LOOP" };
+        let opens = async |tokens: &TokenResponse| {
+            let token = tokens.access_token.expose();
+            scene.introspect(caller, token).await.unwrap() != IntrospectionResponse::Inactive
+        };
+        let request = Params::authorize("PUB")
+            .set("resource", first)
+            .and("resource", R2)
+            .set("scope", "mcp:read tasks:run offline_access");
+        let code = scene.code(&request, Scene::alice()).await;
+        let redeem = Params::redeem("PUB", &code).set("resource", first);
+        let tokens = scene.token("PUB", &redeem).await.unwrap();
+        assert!(opens(&tokens).await, "{first}");
+        let waiting = scene.code(&request, Scene::alice()).await;
+        let redeem = Params::redeem("PUB", &waiting).set("resource", first);
+        let refresh = Params::refresh("PUB", refresh_token(&tokens));
+
+        assert!(scene.store.remove_resource(&cast::resource(first)).await.unwrap());
+        for is_back in [false, true] {
+            if is_back {
+                cast::add_resource(&*scene.store, first, &scopes, caller).await;
+                assert!(!opens(&tokens).await, "{first}");
+            }
+            for request in [
+                redeem.clone(),
+                redeem.clone().unset("resource"),
+                refresh.clone(),
+                refresh.clone().set("resource", first),
+            ] {
+                refused(scene.token("PUB", &request).await, ErrorCode::InvalidTarget);
+            }
+        }
+
+        // Neither the code nor the refresh token was spent: both are good for the other resource.
+        let at_r2 = scene.token("PUB", &redeem.set("resource", R2)).await.unwrap();
+        let refreshed = scene.token("PUB", &refresh.set("resource", R2)).await.unwrap();
+        for tokens in [&at_r2, &refreshed] {
+            assert_eq!(tokens.scope.to_string(), "mcp:read offline_access tasks:run");
+        }
+        let anew = scene.code(&request, Scene::alice()).await;
+        let redeem = Params::redeem("PUB", &anew).set("resource", first);
+        assert!(
+            opens(&scene.token("PUB", &redeem).await.unwrap()).await,
+            "{first}"
+        );
+    }
+}
+
+/// A first try needs no set-up, and stays as it began.
+#[tokio::test]
+async fn an_unregistered_loopback_resource_is_refreshed_on_a_loopback_issuer() {
+    let scene = Scene::at("http://127.0.0.1:8000", |_| {}).await;
+    let own = "http://127.0.0.1:9000/mcp";
+    let request = Params::authorize("PUB")
+        .set("resource", own)
+        .set("scope", "mcp:read offline_access");
+    let code = scene.code(&request, Scene::alice()).await;
+    let redeem = Params::redeem("PUB", &code).set("resource", own);
+    let first = scene.token("PUB", &redeem).await.unwrap();
+    let second = scene.refresh("PUB", &first).await.unwrap();
+    assert_eq!(second.scope.to_string(), "mcp:read offline_access");
+}
+
+/// An approval is not remembered beyond the registration it was for.
+#[tokio::test]
+async fn a_resource_that_came_back_is_asked_about_again() {
+    let scene = Scene::new().await;
+    scene.tokens_for("SEC").await;
+    let request = Params::authorize("SEC");
+    let is_approved = async || {
+        let pending = scene.pending(&request).await;
+        scene
+            .server
+            .is_approved_already(&pending, "u_alice")
+            .await
+            .unwrap()
+    };
+    assert!(is_approved().await);
+    assert!(scene.store.remove_resource(&cast::resource(R1)).await.unwrap());
+    cast::add_resource(&*scene.store, R1, &["mcp:read", "mcp:write"], "RS1").await;
+    assert!(!is_approved().await);
+    scene.tokens_for("SEC").await;
+    assert!(is_approved().await);
 }
 
 /// AU-09

@@ -79,7 +79,7 @@ async fn revoke(opened: &Opened, output: Output, token: PresentedToken) -> anyho
         PresentedToken::Refresh(token) => {
             let peek = opened
                 .store
-                .peek_refresh_token(&token.hash(), token.bucket(), &nobody()?)
+                .peek_refresh_token(&token.hash(), token.bucket(), &nobody()?, true)
                 .await?;
             let Some(found) = peek.token else {
                 return Err(Refused("the token is unknown, or expired long ago".to_owned()).into());
@@ -142,7 +142,7 @@ async fn introspect(opened: &Opened, output: Output, token: PresentedToken) -> a
         PresentedToken::Refresh(token) => {
             let peek = opened
                 .store
-                .peek_refresh_token(&token.hash(), token.bucket(), &nobody()?)
+                .peek_refresh_token(&token.hash(), token.bucket(), &nobody()?, true)
                 .await?;
             match peek.token {
                 None => inactive,

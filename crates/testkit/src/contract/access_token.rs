@@ -115,24 +115,6 @@ pub async fn a_forgotten_token_is_gone_and_its_siblings_stay(store: &dyn WholeSt
     assert!(super::scene::is_unspent(store, &refresh).await);
 }
 
-pub async fn a_token_lives_with_its_resource_unless_that_is_waived(store: &dyn WholeStore) {
-    let (scene, tokens) = Scene::redeemed(store).await;
-    let own = sample::own_access_token(&scene.client, &scene.resource);
-    let never_registered = sample::own_access_token(&scene.client, &sample::resource());
-    for token in [&own, &never_registered] {
-        assert_eq!(issue(store, token).await, IssueAccessToken::Issued);
-    }
-    assert!(store.remove_resource(&scene.resource.resource).await.unwrap());
-    for token in [&tokens.access_token, &own, &never_registered] {
-        assert!(!is_live(store, token).await);
-        let waived = store
-            .peek_access_token(&token.hash, token.bucket, &token.client_id, true)
-            .await
-            .unwrap();
-        assert_eq!(waived.token.map(|live| live.record).as_ref(), Some(token));
-    }
-}
-
 pub async fn a_token_survives_another_spelling_of_its_resource(store: &dyn WholeStore) {
     let scene = Scene::begin(store).await;
     let mut token = sample::own_access_token(&scene.client, &scene.resource);

@@ -33,7 +33,7 @@ async fn is_gone_and_stores_nothing(store: &dyn WholeStore, grant: &Grant) {
 pub async fn an_unknown_code_has_no_grant_and_is_gone(store: &dyn WholeStore) {
     let scene = Scene::begin(store).await;
     let peek = store
-        .peek_code(&scene.grant.code.hash, &scene.client.id)
+        .peek_code(&scene.grant.code.hash, &scene.client.id, false)
         .await
         .unwrap();
     assert!(peek.grant.is_none());
@@ -45,7 +45,7 @@ pub async fn peeking_at_a_code_changes_nothing(store: &dyn WholeStore) {
     let scene = Scene::approved(store).await;
     for _ in 0..3 {
         let peek = store
-            .peek_code(&scene.grant.code.hash, &sample::client_id())
+            .peek_code(&scene.grant.code.hash, &sample::client_id(), false)
             .await
             .unwrap();
         assert!(peek.client.is_none());
@@ -129,7 +129,7 @@ pub async fn a_code_of_a_revoked_grant_is_gone(store: &dyn WholeStore) {
     assert!(store.revoke_grant(scene.grant.id, sample::now()).await.unwrap());
     is_gone_and_stores_nothing(store, &scene.grant).await;
     let peek = store
-        .peek_code(&scene.grant.code.hash, &scene.client.id)
+        .peek_code(&scene.grant.code.hash, &scene.client.id, false)
         .await
         .unwrap();
     let stored = peek.grant.unwrap();
@@ -209,7 +209,10 @@ pub async fn hostile_text_survives_in_a_grant(store: &dyn WholeStore) {
         grant.code.redirect_uri = Some(text.clone());
         grant.resources[0].scope = sample::scope("';DROP-- $1 %_ {}");
         approve(store, &scene.client, &grant).await;
-        let peek = store.peek_code(&grant.code.hash, &grant.client_id).await.unwrap();
+        let peek = store
+            .peek_code(&grant.code.hash, &grant.client_id, false)
+            .await
+            .unwrap();
         assert_eq!(peek.grant.unwrap().grant, grant);
         let listed = store.list_grants(&text, 10, sample::now()).await.unwrap();
         assert_eq!(listed[0].grant, grant);

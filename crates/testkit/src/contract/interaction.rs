@@ -48,7 +48,7 @@ pub async fn approving_stores_the_grant_with_its_code(store: &dyn WholeStore) {
     let answer = close(store, &interaction, approval(&scene.grant)).await;
     assert_eq!(answer, CloseInteraction::Closed);
     let peek = store
-        .peek_code(&scene.grant.code.hash, &scene.client.id)
+        .peek_code(&scene.grant.code.hash, &scene.client.id, false)
         .await
         .unwrap();
     let stored = peek.grant.unwrap();
@@ -234,7 +234,10 @@ pub async fn an_approval_is_stamped_with_the_subjects_generation(store: &dyn Who
             close(store, &interaction, closing).await,
             CloseInteraction::Closed
         );
-        let peek = store.peek_code(&grant.code.hash, &grant.client_id).await.unwrap();
+        let peek = store
+            .peek_code(&grant.code.hash, &grant.client_id, false)
+            .await
+            .unwrap();
         let stored = peek.grant.unwrap();
         assert_eq!(stored.grant.subject_generation, generation);
         assert_eq!(stored.standing, Standing::Live);

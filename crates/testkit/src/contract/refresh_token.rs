@@ -45,7 +45,7 @@ pub async fn rotating_spends_the_old_token_and_stores_the_new_ones(store: &dyn W
     assert!(is_live(store, &rotation.access_token).await);
     let client = &scene.client.id;
     let peeked = store
-        .peek_refresh_token(&first.hash, first.bucket, client)
+        .peek_refresh_token(&first.hash, first.bucket, client, false)
         .await
         .unwrap();
     assert_eq!(peeked.client.as_deref(), Some(&scene.client));
@@ -78,7 +78,7 @@ pub async fn a_refresh_token_is_found_in_its_own_bucket_only(store: &dyn WholeSt
         stored_nothing(store, &rotation).await;
     }
     let beside = store
-        .peek_refresh_token(&sample::hash(), first.bucket, &scene.client.id)
+        .peek_refresh_token(&sample::hash(), first.bucket, &scene.client.id, false)
         .await
         .unwrap();
     assert_eq!(beside.client.as_deref(), Some(&scene.client));

@@ -129,6 +129,14 @@ pub fn resource() -> ResourceRecord {
     }
 }
 
+/// A resource on this computer.
+pub fn loopback_resource() -> ResourceRecord {
+    ResourceRecord {
+        resource: Resource::parse(&format!("http://127.0.0.1/mcp/{}", number())).unwrap(),
+        ..resource()
+    }
+}
+
 /// The client that introspects for a resource.
 pub fn introspector(resource: &ResourceRecord) -> Client {
     let mut client = client();

@@ -131,7 +131,7 @@ pub async fn redeem(store: &dyn WholeStore, grant: &Grant) -> NewTokens {
 
 /// Whether a code is known.
 pub async fn has_code(store: &dyn WholeStore, code: &TokenHash) -> bool {
-    let peek = store.peek_code(code, &sample::client_id()).await.unwrap();
+    let peek = store.peek_code(code, &sample::client_id(), false).await.unwrap();
     peek.grant.is_some()
 }
 
@@ -147,7 +147,7 @@ pub async fn is_live(store: &dyn WholeStore, token: &AccessTokenRecord) -> bool 
 /// A refresh token as the store knows it.
 pub async fn peek(store: &dyn WholeStore, token: &RefreshTokenRecord) -> Option<RefreshTokenWithGrant> {
     let peek = store
-        .peek_refresh_token(&token.hash, token.bucket, &sample::client_id())
+        .peek_refresh_token(&token.hash, token.bucket, &sample::client_id(), false)
         .await
         .unwrap();
     peek.token

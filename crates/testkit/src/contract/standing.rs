@@ -45,7 +45,7 @@ impl Everything {
         assert!(is_live(store, &self.own).await);
         assert!(self.has_session(store).await);
         let peek = store
-            .peek_code(&self.waiting.code.hash, &self.waiting.client_id)
+            .peek_code(&self.waiting.code.hash, &self.waiting.client_id, false)
             .await
             .unwrap();
         assert_eq!(peek.grant.unwrap().standing, Standing::Live);
@@ -72,7 +72,10 @@ impl Everything {
         assert!(!is_live(store, &rotation.access_token).await);
 
         let code = &self.waiting.code.hash;
-        let peek = store.peek_code(code, &self.waiting.client_id).await.unwrap();
+        let peek = store
+            .peek_code(code, &self.waiting.client_id, false)
+            .await
+            .unwrap();
         assert_eq!(peek.grant.unwrap().standing, Standing::Ended);
         let tokens = sample::tokens(&self.waiting);
         let answer = store.redeem_code(code, &tokens, sample::now()).await.unwrap();

@@ -131,6 +131,26 @@ fn a_code_is_refused_when_its_grant_no_longer_stands() {
     );
 }
 
+/// AU-12
+#[test]
+fn a_code_is_good_for_what_is_still_registered() {
+    let gone = |asked: Option<&str>| {
+        judge(|case| {
+            case.found.gone = vec![resource(R1)];
+            case.params.resource = Ok(asked.map(resource));
+        })
+    };
+    assert_eq!(gone(Some(R1)), Err(Reason::ResourceGone));
+    assert_eq!(gone(Some("https://RS1.test/mcp")), Err(Reason::ResourceGone));
+    assert_eq!(gone(None), Err(Reason::ResourceGone), "no other takes its place");
+    assert_eq!(gone(Some(R2)), Ok(R2.to_owned()));
+    let replayed = judge(|case| {
+        case.found.gone = vec![resource(R1)];
+        case.found.grant.code.redeemed_at = Some(NOW);
+    });
+    assert_eq!(replayed, Err(Reason::Replayed));
+}
+
 /// OAuth 2.1 §4.1.3 no longer asks for it.
 #[test]
 fn the_redirect_uri_may_be_left_out() {
@@ -154,4 +174,5 @@ fn what_a_stranger_can_learn_is_the_same_for_every_reason() {
     }
     assert_eq!(No::GrantNotAllowed.code(), ErrorCode::UnauthorizedClient);
     assert_eq!(No::WrongResource.code(), ErrorCode::InvalidTarget);
+    assert_eq!(No::ResourceGone.code(), ErrorCode::InvalidTarget);
 }

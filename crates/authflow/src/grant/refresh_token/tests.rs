@@ -162,6 +162,33 @@ fn reuse_is_judged_only_when_every_binding_holds() {
     }
 }
 
+/// AU-12
+#[test]
+fn an_exchange_is_for_what_is_still_registered() {
+    let gone = |asked: Option<&str>| {
+        judge(|case| {
+            case.found.grant.gone = vec![resource(R1)];
+            case.params.resource = Ok(asked.map(resource));
+        })
+    };
+    assert_eq!(gone(Some(R1)), Err(Reason::ResourceGone));
+    assert_eq!(gone(None), Err(Reason::ResourceGone), "no other takes its place");
+    assert_eq!(
+        gone(Some(R2)),
+        Ok(said(R2, "tasks:run", "offline_access tasks:run"))
+    );
+    // What is said again within the window would be dead too; and reuse stays reuse.
+    let spent = |successor_is_spent: bool| {
+        judge(|case| {
+            spend(case);
+            case.found.grant.gone = vec![resource(R1)];
+            case.found.successor_is_spent = successor_is_spent;
+        })
+    };
+    assert_eq!(spent(false), Err(Reason::ResourceGone));
+    assert_eq!(spent(true), Err(Reason::Reused));
+}
+
 /// By default 30 s; it ends when the successor is exchanged; 0 is strict.
 #[test]
 fn the_retry_window_is_as_long_as_it_is_said_to_be() {
@@ -217,6 +244,7 @@ fn each_reason_has_its_code() {
     assert_eq!(No::GrantNotAllowed.code(), ErrorCode::UnauthorizedClient);
     assert_eq!(No::WiderScope.code(), ErrorCode::InvalidScope);
     assert_eq!(No::WrongResource.code(), ErrorCode::InvalidTarget);
+    assert_eq!(No::ResourceGone.code(), ErrorCode::InvalidTarget);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mcp_authflow_types::{ClientId, Timestamp, TokenHash};
+use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
 
 use super::{NewTokens, StoreResult};
 use crate::record::{Client, Grant, GrantId, GrantedResource};
@@ -23,6 +23,9 @@ pub struct GrantWithStanding {
     pub grant: Grant,
     /// Whether it stands.
     pub standing: Standing,
+    /// Which of its resources no longer do: their registration has ended, or they have none and need one. No token is
+    /// issued for them, even where the grant stands.
+    pub gone: Vec<Resource>,
 }
 
 /// A code's grant and a client, read in one snapshot.
@@ -42,7 +45,7 @@ pub enum RedeemCode {
     Redeemed,
     /// The code was redeemed before; nothing was stored.
     Replayed,
-    /// The code is unknown or expired, or its grant no longer stands; nothing was stored.
+    /// The code is unknown or expired, or its grant or the access token's resource no longer stands; nothing was stored.
     Gone,
 }
 
@@ -58,14 +61,22 @@ pub struct GrantSummary {
 /// Keeps grants.
 #[async_trait::async_trait]
 pub trait GrantStore: Send + Sync {
-    /// Reads a code's grant, and a client beside it.
-    async fn peek_code(&self, code: &TokenHash, client: &ClientId) -> StoreResult<CodePeek>;
+    /// Reads a code's grant with what of it stands, and a client beside it. Of the resources that
+    /// were approved without a registration, those on loopback stand if `resource_may_be_unregistered`, others never do.
+    async fn peek_code(
+        &self,
+        code: &TokenHash,
+        client: &ClientId,
+        resource_may_be_unregistered: bool,
+    ) -> StoreResult<CodePeek>;
 
     /// Redeems a code: one caller wins, and its tokens are stored in the same step. A wrong answer is a code spent twice.
     ///
     /// Re-checked in the same step: not redeemed, not expired, the grant not revoked and not ended, its client there and
-    /// of the grant's generation, its subject likewise and not disabled. In this order: a grant that no longer stands
-    /// answers `Gone`, a redeemed code `Replayed` even after its own expiry, an expired one `Gone`.
+    /// of the grant's generation, its subject likewise and not disabled, the registration under which the access token's
+    /// resource was approved not ended. In this order: a grant that no longer stands answers `Gone`, a redeemed code
+    /// `Replayed` even after its own expiry, an expired one or one for a resource that is gone `Gone`. The access token is
+    /// tied to the registration under which its resource was approved, whatever is registered by now.
     async fn redeem_code(
         &self,
         code: &TokenHash,
@@ -81,7 +92,7 @@ pub trait GrantStore: Send + Sync {
     async fn revoke_subject(&self, subject: &str) -> StoreResult<u32>;
 
     /// Whether a live, redeemed grant of this subject to this client, made no earlier than `since`, already covers what
-    /// is asked for.
+    /// is asked for. What was approved under a registration that has ended, or under none, covers nothing.
     async fn is_covered(
         &self,
         subject: &str,

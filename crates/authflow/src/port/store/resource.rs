@@ -1,4 +1,11 @@
-//! Protected resources.
+//! Protected resources, and what is tied to their registration.
+//!
+//! Tokens and approvals are tied to the registration of a resource, not to its identifier. They stand while the
+//! registration stands that they were made under: one that is removed takes them along, and when the resource is registered
+//! again, whoever may be behind it now, nothing of the earlier one revives. A person has to approve anew.
+//!
+//! A resource on loopback ([`Resource::is_loopback`]) may need no registration. What was made for one while it had none
+//! stands wherever the caller says `resource_may_be_unregistered`, and nowhere else.
 
 use mcp_authflow_types::Resource;
 
@@ -30,6 +37,7 @@ pub trait ResourceStore: Send + Sync {
     /// Lists all resources in the order of their registration.
     async fn list_resources(&self) -> StoreResult<Vec<ResourceRecord>>;
 
-    /// Removes a resource and the clients that introspect for it; its tokens stop at once. Answers whether it was there.
+    /// Removes a resource and the clients that introspect for it; its tokens stop at once, and its part of every grant,
+    /// for good. Answers whether it was there.
     async fn remove_resource(&self, resource: &Resource) -> StoreResult<bool>;
 }

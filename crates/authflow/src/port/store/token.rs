@@ -68,7 +68,7 @@ pub enum RotateRefreshToken {
     },
     /// The token was spent before, and its window is over.
     Reused,
-    /// The token is unknown or expired, or its grant no longer stands.
+    /// The token is unknown or expired, or its grant or the access token's resource no longer stands.
     Gone,
 }
 
@@ -103,8 +103,8 @@ pub enum IssueAccessToken {
 /// Keeps tokens, by digest and bucket.
 #[async_trait::async_trait]
 pub trait TokenStore: Send + Sync {
-    /// Stores an access token that has no grant (client_credentials). Re-checked in the same step: the client is there,
-    /// not expired, and of the token's generation.
+    /// Stores an access token that has no grant (client_credentials), tied to the registration of its resource. Re-checked
+    /// in the same step: the client is there, not expired, and of the token's generation.
     async fn issue_access_token(
         &self,
         token: &AccessTokenRecord,
@@ -112,8 +112,10 @@ pub trait TokenStore: Send + Sync {
     ) -> StoreResult<IssueAccessToken>;
 
     /// Reads an access token, and a client beside it. The token is answered only while it stands: there, its grant (if
-    /// any) not revoked, its client there and of its generation, its subject likewise and not disabled, its resource
-    /// still registered, or `resource_may_be_unregistered`. A wrong answer is a revoked token that still opens doors.
+    /// any) not revoked, its client there and of its generation, its subject likewise and not disabled, and the
+    /// registration not ended that it was issued under. One that was issued without a registration is answered for a
+    /// resource on loopback alone, and only if `resource_may_be_unregistered`. A wrong answer is a revoked token that still
+    /// opens doors.
     async fn peek_access_token(
         &self,
         token: &TokenHash,
@@ -125,21 +127,25 @@ pub trait TokenStore: Send + Sync {
     /// Forgets an access token. Answers whether it was there.
     async fn revoke_access_token(&self, token: &TokenHash, bucket: ExpiryBucket) -> StoreResult<bool>;
 
-    /// Reads a refresh token with its grant, and a client beside it.
+    /// Reads a refresh token with its grant and what of it stands, and a client beside it. Of the resources
+    /// that were approved without a registration, those on loopback stand if `resource_may_be_unregistered`, others never
+    /// do.
     async fn peek_refresh_token(
         &self,
         token: &TokenHash,
         bucket: ExpiryBucket,
         client: &ClientId,
+        resource_may_be_unregistered: bool,
     ) -> StoreResult<RefreshTokenPeek>;
 
     /// Exchanges a refresh token: one caller wins; the old token becomes spent and the new ones are stored in the same
     /// step. A wrong answer forks a chain: two live successors, a thief unnoticed.
     ///
     /// Re-checked in the same step: unspent, unexpired, its grant not revoked and not ended, client and subject as the
-    /// grant knew them. Whoever finds the token spent gets the sealed answer, as long as less than `retry_window` has
+    /// grant knew them, the registration under which the access token's resource was approved not ended; to that one the
+    /// access token is tied. Whoever finds the token spent gets the sealed answer, as long as less than `retry_window` has
     /// passed since and the successor is unspent. In this order: a grant that no longer stands answers `Gone`, a spent
-    /// token `Retried` or `Reused` even after its own expiry, an expired one `Gone`.
+    /// token `Retried` or `Reused` even after its own expiry, an expired one or one for a resource that is gone `Gone`.
     async fn rotate_refresh_token(
         &self,
         rotation: &Rotation,
