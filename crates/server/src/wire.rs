@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -144,16 +144,17 @@ struct KeyFile(PathBuf);
 impl KeyFile {
     fn read(&self) -> anyhow::Result<ServerKey> {
         let path = self.0.display();
-        let text = zeroize::Zeroizing::new(
-            fs::read_to_string(&self.0).with_context(|| format!("cannot read the server key {path}"))?,
-        );
-        let mode = fs::metadata(&self.0)?.permissions().mode();
-        if mode & 0o007 != 0 {
+        let cannot_read = || format!("cannot read the server key {path}");
+        let mut file = fs::File::open(&self.0).with_context(cannot_read)?;
+        let mode = file.metadata().with_context(cannot_read)?.permissions().mode();
+        if mode & 0o077 != 0 {
             bail!(
-                "the server key {path} can be read by everyone (mode {:o}): chmod 600 {path}",
+                "the server key {path} is open to others than its owner (mode {:o}): chmod 600 {path}",
                 mode & 0o777
             );
         }
+        let mut text = zeroize::Zeroizing::new(String::new());
+        file.read_to_string(&mut text).with_context(cannot_read)?;
         ServerKey::parse_hex(&text).with_context(|| {
             format!("the server key {path} is not 64 hexadecimal digits; make one with: openssl rand -hex 32")
         })
@@ -214,4 +215,29 @@ fn make_private_folder(folder: Option<&Path>) -> anyhow::Result<()> {
         .mode(0o700)
         .create(folder)
         .with_context(|| format!("cannot make the data folder {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[test]
+    fn a_server_key_that_others_could_read_is_refused_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile(folder.path().join("server.key"));
+        fs::write(&file.0, "ab".repeat(32)).unwrap();
+        for mode in [0o640, 0o604, 0o644, 0o620, 0o610] {
+            fs::set_permissions(&file.0, fs::Permissions::from_mode(mode)).unwrap();
+            let error = file.read().err().unwrap().to_string();
+            assert!(
+                error.ends_with(&format!("chmod 600 {}", file.0.display())),
+                "{error}"
+            );
+        }
+        for mode in [0o600, 0o400] {
+            fs::set_permissions(&file.0, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(file.read().is_ok(), "{mode:o}");
+        }
+    }
 }
