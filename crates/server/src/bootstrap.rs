@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use mcp_authflow::{
     port::{
         AccountStore, Clock as _, Entropy, Store,
+        audit::AuditAction,
         store::{AddClient, AddResource, AddUser},
     },
     record::{User, UserId},
@@ -16,9 +17,11 @@ use mcp_authflow_types::{
 
 use crate::{
     cli::{
-        client::{NewClient, application_type},
-        resource::{NewResource, read_scope},
+        client::{self, NewClient, application_type},
+        resource::{self, NewResource, read_scope},
+        user,
     },
+    config::{ConfigError, malformed},
     login::{password, username},
     system::{SystemClock, SystemEntropy},
 };
@@ -84,8 +87,7 @@ struct BootstrapClient {
 /// Reads the file and adds what is missing.
 pub(crate) async fn apply(path: &Path, store: &dyn Store, accounts: &dyn AccountStore) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file: File =
-        toml::from_str(&text).with_context(|| format!("{} is not a bootstrap file", path.display()))?;
+    let file = read(&text, path)?;
     for user in file.user {
         let name = user.username.clone();
         add_user(user, accounts)
@@ -107,6 +109,10 @@ pub(crate) async fn apply(path: &Path, store: &dyn Store, accounts: &dyn Account
     Ok(())
 }
 
+fn read(text: &str, path: &Path) -> Result<File, ConfigError> {
+    toml::from_str(text).map_err(|error| malformed(text, path, &error))
+}
+
 async fn add_user(user: BootstrapUser, accounts: &dyn AccountStore) -> anyhow::Result<()> {
     let username = username::normalize(&user.username)?;
     if accounts.load_user(&username).await?.is_some() {
@@ -123,26 +129,31 @@ async fn add_user(user: BootstrapUser, accounts: &dyn AccountStore) -> anyhow::R
         disabled_at: None,
     };
     match accounts.add_user(&user, false).await? {
-        AddUser::Added | AddUser::Taken | AddUser::NotTheFirst => Ok(()),
+        AddUser::Added => user::note(&user.id, "added by the bootstrap file"),
+        AddUser::Taken | AddUser::NotTheFirst => {}
     }
+    Ok(())
 }
 
 async fn add_resource(resource: BootstrapResource, store: &dyn Store) -> anyhow::Result<()> {
+    let (uri, client_id) = (resource.uri, resource.introspection_client_id);
     let new = NewResource {
-        resource: resource.uri,
+        resource: uri.clone(),
         name: resource.name,
         scopes: resource
             .scope
             .into_iter()
             .map(|scope| read_scope(&scope.name, &scope.description))
             .collect::<Result<_, _>>()?,
-        client_id: resource.introspection_client_id,
+        client_id: client_id.clone(),
         secret: ClientSecret::bring(&resource.introspection_client_secret)?,
     };
     match new.add(store, SystemClock.now()).await? {
-        AddResource::Added | AddResource::Taken => Ok(()),
+        AddResource::Added => resource::note(&uri, Some(&client_id), "was added by the bootstrap file"),
+        AddResource::Taken => {}
         AddResource::ClientTaken => anyhow::bail!("introspection_client_id is another client's already"),
     }
+    Ok(())
 }
 
 async fn add_client(client: BootstrapClient, store: &dyn Store) -> anyhow::Result<()> {
@@ -151,8 +162,9 @@ async fn add_client(client: BootstrapClient, store: &dyn Store) -> anyhow::Resul
         .as_deref()
         .map(ClientSecret::bring)
         .transpose()?;
+    let id = client.client_id;
     let new = NewClient {
-        id: client.client_id,
+        id: id.clone(),
         name: client.name,
         application_type: application_type(&client.redirect_uris),
         redirect_uris: client.redirect_uris,
@@ -163,6 +175,45 @@ async fn add_client(client: BootstrapClient, store: &dyn Store) -> anyhow::Resul
         resources: client.resources,
     };
     match new.add(store, SystemClock.now()).await? {
-        AddClient::Added | AddClient::Taken => Ok(()),
+        AddClient::Added => client::note(&id, AuditAction::Register, "added by the bootstrap file"),
+        AddClient::Taken => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_found_by_its_place_and_no_password_is_repeated() {
+        for (line, place) in [
+            ("password = \"hunter2", ":3:"),
+            ("password = hunter2", ":3:12: "),
+            ("password = \"hunter2\" \"", ":3:"),
+            (
+                "password = 123456789012",
+                ":3:12: invalid type: integer, expected a string",
+            ),
+            (
+                "password = \"x\"\nadmin = \"hunter2, expected `x\"",
+                ":4:9: invalid type: string, expected a boolean",
+            ),
+            ("passwort = \"hunter2\"", ":3:1: unknown field `passwort`"),
+        ] {
+            let text = format!("[[user]]\nusername = \"alice\"\n{line}\n");
+            let error = read(&text, Path::new("people.toml"))
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default();
+            assert!(
+                error.starts_with(&format!("people.toml{place}")),
+                "{line}: {error}"
+            );
+            assert!(
+                !error.contains("hunter2") && !error.contains("123456789012"),
+                "{line}: {error}"
+            );
+        }
     }
 }

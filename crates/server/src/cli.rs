@@ -1,6 +1,7 @@
 //! The command line: one verb a file.
 //!
-//! Verbs other than `serve` open the database directly, also beside a running server. Exit codes: 0 done, 1 refused,
+//! Verbs other than `serve` open the database directly, also beside a running server. What they change is noted in the
+//! audit trail, on standard error; what they were asked for goes to standard output. Exit codes: 0 done, 1 refused,
 //! 2 usage or configuration.
 
 pub(crate) mod client;
@@ -10,15 +11,21 @@ mod output;
 pub(crate) mod resource;
 mod serve;
 mod token;
-mod user;
+pub(crate) mod user;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 
 use self::output::Output;
 use crate::{
     config::{Config, ConfigError},
+    log,
     wire::{Opened, Purpose},
 };
 
@@ -93,17 +100,22 @@ pub(crate) fn run() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("authflow: the runtime cannot be started: {error}");
+            complain(format_args!("the runtime cannot be started: {error}"));
             return ExitCode::from(1);
         }
     };
     match runtime.block_on(run_verb(&common, verb, output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("authflow: {error:#}");
+            complain(format_args!("{error:#}"));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
     }
+}
+
+/// Says what went wrong; where nobody listens, the exit code says it alone.
+fn complain(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "authflow: {what}");
 }
 
 async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result<()> {
@@ -120,6 +132,11 @@ async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result
         flags.extend(serve.settings());
     }
     let config = Config::load(common.config.as_deref(), flags)?;
+    let filter = match &verb {
+        Verb::Serve(_) => &config.log.filter,
+        _ => &config.log.verb_filter,
+    };
+    let _log = log::start(config.log.json, filter)?;
     match verb {
         Verb::Serve(serve) => serve.run(config).await,
         Verb::Migrate => migrate::run(&config, output).await,

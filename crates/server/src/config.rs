@@ -5,6 +5,7 @@
 //!
 //! To add a key: a field in [`Config`], a line in [`Config::read`] that says default and range, a line in the reference.
 
+mod database;
 mod duration;
 mod layers;
 mod reader;
@@ -23,12 +24,13 @@ use mcp_authflow_types::{Issuer, Resource};
 
 use self::reader::Reader;
 pub(crate) use self::{
-    layers::Layers,
+    database::Database,
+    layers::{Layers, malformed},
     reader::{ConfigError, Effective},
 };
 use crate::http::proxies::TrustedProxies;
 
-/// Everything that can be configured, checked.
+/// Everything that can be configured, checked. Nothing in it shows a password: [`Database`] and [`Effective`] mask it.
 #[derive(Debug)]
 pub(crate) struct Config {
     /// The server's name and public address.
@@ -57,24 +59,6 @@ pub(crate) struct Config {
     pub(crate) effective: Vec<Effective>,
 }
 
-/// Where state is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Database {
-    /// In this process, and gone with it.
-    Memory,
-    /// In one file.
-    Sqlite(PathBuf),
-    /// In PostgreSQL.
-    Postgres {
-        /// The connection URL.
-        url: String,
-        /// The most connections this node holds.
-        pool_size: u32,
-        /// Whether statements are prepared under names.
-        prepared_statements: bool,
-    },
-}
-
 /// Certificate and key.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsFiles {
@@ -98,8 +82,10 @@ pub(crate) struct Sessions {
 pub(crate) struct Log {
     /// As JSON lines instead of text.
     pub(crate) json: bool,
-    /// What is written: a level, or directives such as `info,audit=debug`.
+    /// What the server writes: a level, or directives such as `info,audit=debug`.
     pub(crate) filter: String,
+    /// What the other verbs write.
+    pub(crate) verb_filter: String,
 }
 
 /// The file that is read when it is there and no other is named.
@@ -143,7 +129,7 @@ impl Config {
         let database = read.with_secret(
             "database_url",
             &format!("sqlite:{}", data_dir.join("state.sqlite").display()),
-            parse_database,
+            Database::parse,
         )?;
         let pool_size = read.integer("database.pool_size", 8, 1..=1_000)?;
         let prepared_statements = read.boolean("database.prepared_statements", true)?;
@@ -166,10 +152,7 @@ impl Config {
             idle: read.duration("sessions.idle", 30 * MINUTE, MINUTE..=DAY)?,
             absolute: read.duration("sessions.absolute", DAY / 2, MINUTE..=30 * DAY)?,
         };
-        let log = Log {
-            json: read.one_of("log.format", "text", &["text", "json"])? == "json",
-            filter: read.text("log.filter", "info")?,
-        };
+        let log = read_log(&mut read)?;
         let drain = read.duration(
             "drain",
             Duration::from_secs(20),
@@ -191,7 +174,8 @@ impl Config {
         if matches!(database, Database::Postgres { .. }) && server_key_file.is_none() {
             return Err(ConfigError::Unsafe(
                 "a PostgreSQL database needs server_key_file (AUTHFLOW_SERVER_KEY_FILE): a file of 64 hexadecimal \
-                 digits, the same on every node; make one with: openssl rand -hex 32"
+                 digits that only its owner can read, the same on every node; make one with: umask 077; openssl rand \
+                 -hex 32 > FILE"
                     .to_owned(),
             ));
         }
@@ -209,6 +193,21 @@ impl Config {
             drain,
             effective,
         })
+    }
+}
+
+impl Config {
+    /// What is set and weakens safety, for a warning at the start.
+    pub(crate) fn dangers(&self) -> Vec<String> {
+        let mut dangers = Vec::new();
+        if self.settings.accept_unregistered_loopback_resources && !self.issuer.is_loopback() {
+            dangers.push(format!(
+                "{ACCEPT_UNREGISTERED} = true at the public issuer {}: tokens are issued for whatever runs on loopback, \
+                 registered or not; register resources and leave it out",
+                self.issuer
+            ));
+        }
+        dangers
     }
 }
 
@@ -235,12 +234,45 @@ fn check_transport(
             ));
         }
     }
+    // Without it everybody would come from the proxy's address, and share one limit for tries and registrations.
+    if !has_tls && issuer.is_https() && trusted_proxies.is_empty() {
+        return Err(ConfigError::Unsafe(format!(
+            "issuer = \"{issuer}\" is https and this server has no certificate, so a proxy stands in front: set \
+             trusted_proxies to its address, such as \"127.0.0.1\", or tls.certificate_file and tls.key_file"
+        )));
+    }
     if has_tls && !issuer.is_https() {
         return Err(ConfigError::Unsafe(format!(
             "issuer = \"{issuer}\" is plain http although tls.certificate_file is set: write https://…"
         )));
     }
     Ok(())
+}
+
+/// On a loopback issuer nobody else is there to name a resource on loopback; on a public one the resource would be
+/// whatever runs on the computer of whoever approves.
+const ACCEPT_UNREGISTERED: &str = "dangerous_accept_unregistered_loopback_resources";
+
+/// The filter, where none is set, of `serve` and of the other verbs: these print what they did themselves, and note it
+/// for the audit trail.
+const FILTER: &str = "info";
+const VERB_FILTER: &str = "warn,audit=info";
+
+fn read_log(read: &mut Reader) -> Result<Log, ConfigError> {
+    let json = read.one_of("log.format", "text", &["text", "json"])? == "json";
+    let filter = read.with("log.filter", FILTER, |text| {
+        crate::log::check_filter(text).map(|()| text.to_owned())
+    })?;
+    let verb_filter = if read.is_set("log.filter") {
+        filter.clone()
+    } else {
+        VERB_FILTER.to_owned()
+    };
+    Ok(Log {
+        json,
+        filter,
+        verb_filter,
+    })
 }
 
 fn read_settings(read: &mut Reader, issuer: &Issuer) -> Result<Settings, ConfigError> {
@@ -254,7 +286,7 @@ fn read_settings(read: &mut Reader, issuer: &Issuer) -> Result<Settings, ConfigE
     settings.let_basic_and_post_swap =
         read.boolean("let_basic_and_post_swap", settings.let_basic_and_post_swap)?;
     settings.accept_unregistered_loopback_resources = read.boolean(
-        "accept_unregistered_loopback_resources",
+        ACCEPT_UNREGISTERED,
         settings.accept_unregistered_loopback_resources,
     )?;
     settings.lifetimes = read_lifetimes(read, settings.lifetimes)?;
@@ -318,28 +350,6 @@ fn read_registration(
         1..=1_000_000,
     )?;
     Ok(registration)
-}
-
-fn parse_database(text: &str) -> Result<Database, String> {
-    if text == "memory:" {
-        return Ok(Database::Memory);
-    }
-    if let Some(path) = text.strip_prefix("sqlite:") {
-        return if path.is_empty() {
-            Err("name the file, as in sqlite:/var/lib/authflow/state.sqlite".to_owned())
-        } else {
-            Ok(Database::Sqlite(path.into()))
-        };
-    }
-    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        let url = text.to_owned();
-        return Ok(Database::Postgres {
-            url,
-            pool_size: 8,
-            prepared_statements: true,
-        });
-    }
-    Err("a database is memory:, sqlite:PATH or postgres://USER@HOST/NAME".to_owned())
 }
 
 /// `$XDG_DATA_HOME/authflow`, else `~/.local/share/authflow`, else a folder beside the program's own.
@@ -427,6 +437,16 @@ mod tests {
                 "trusted_proxies",
             ),
             (
+                "issuer = \"https://a.example\"",
+                &[],
+                "set trusted_proxies to its address, such as \"127.0.0.1\"",
+            ),
+            (
+                "issuer = \"https://a.example\"\nbehind_tls_proxy = true",
+                &[],
+                "set trusted_proxies",
+            ),
+            (
                 "database_url = \"mysql://x\"",
                 &[],
                 "memory:, sqlite:PATH or postgres://",
@@ -434,7 +454,8 @@ mod tests {
             ("", &[("DATABASE_URL", "postgres://u@h/d")], "server_key_file"),
             ("[tls]\nkey_file = \"x\"", &[], "tls.certificate_file"),
             ("[log]\nformat = \"xml\"", &[], "text, json"),
-            ("listen = ", &[], "authflow.toml"),
+            ("[log]\nfilter = \"info,=x=\"", &[], "log.filter"),
+            ("\nlisten = ", &[], "authflow.toml:2:10: "),
         ] {
             let error = read(file, environment, &[]).unwrap_err();
             assert!(error.contains(said), "{file:?} {environment:?}: {error}");
@@ -454,16 +475,86 @@ mod tests {
     }
 
     #[test]
+    fn plain_http_is_spoken_on_loopback_and_to_named_proxies() {
+        let tls = "[tls]\ncertificate_file = \"c\"\nkey_file = \"k\"";
+        for file in [
+            String::new(),
+            "issuer = \"http://localhost:8000\"".to_owned(),
+            "issuer = \"https://a.example\"\ntrusted_proxies = \"127.0.0.1\"".to_owned(),
+            "listen = \"0.0.0.0:80\"\nissuer = \"https://a.example\"\nbehind_tls_proxy = true\n\
+             trusted_proxies = [\"10.0.0.0/8\", \"::1\"]"
+                .to_owned(),
+            format!("listen = \"0.0.0.0:443\"\nissuer = \"https://a.example\"\n{tls}"),
+        ] {
+            assert_eq!(read(&file, &[], &[]).err(), None, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_weakens_safety_is_named_dangerous_and_told_at_the_start() {
+        let dangers = |file: &str| read(file, &[], &[]).unwrap().dangers();
+        let public = "issuer = \"https://a.example\"\ntrusted_proxies = \"127.0.0.1\"\n";
+        let set = format!("{ACCEPT_UNREGISTERED} = true");
+        assert!(
+            read("", &[], &[])
+                .unwrap()
+                .settings
+                .accept_unregistered_loopback_resources
+        );
+        assert_eq!(dangers(&set), [""; 0]);
+        assert_eq!(dangers(public), [""; 0]);
+        let [danger] = dangers(&format!("{public}{set}")).try_into().unwrap();
+        assert!(
+            danger.starts_with("dangerous_accept_unregistered_loopback_resources = true"),
+            "{danger}"
+        );
+    }
+
+    #[test]
+    fn verbs_are_quiet_but_for_the_audit_trail_unless_told_otherwise() {
+        let log = read("", &[], &[]).unwrap().log;
+        assert_eq!((&*log.filter, &*log.verb_filter), ("info", "warn,audit=info"));
+        let log = read("[log]\nfilter = \"debug\"", &[], &[]).unwrap().log;
+        assert_eq!((&*log.filter, &*log.verb_filter), ("debug", "debug"));
+    }
+
+    #[test]
+    fn a_malformed_line_is_found_by_its_place_and_not_repeated() {
+        for (file, place) in [
+            ("database_url = \"postgres://u:hunter2@h/d", ":1:"),
+            ("listen = \"127.0.0.1:1\"\ndatabase_url = hunter2", ":2:16"),
+            ("database_url = \"postgres://u:hunter2@h/d\" x", ":1:"),
+            ("database_url = \"\\hunter2\"", ":1:"),
+            ("a = 1\ndatabase_url = 'a'\ndatabase_url = 'hunter2'", ":3:1"),
+        ] {
+            let error = read(file, &[], &[]).unwrap_err();
+            assert!(error.starts_with(&format!("authflow.toml{place}")), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
     fn secrets_are_masked_when_shown() {
         let environment = [
-            ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+            ("DATABASE_URL", "postgres://u:hunter2@h/d?password=hunter2"),
             ("AUTHFLOW_SERVER_KEY_FILE", "/k"),
         ];
         let config = read("", &environment, &[]).unwrap();
-        let shown = format!("{:?}", config.effective);
+        let shown = format!("{config:?} {:?}", config.database);
         assert!(
             !shown.contains("hunter2") && shown.contains("DATABASE_URL"),
             "{shown}"
         );
+        for wrong in [
+            "mysql://u:hunter2@h",
+            "u:hunter2@h",
+            "host=h password='a hunter2'",
+        ] {
+            let error = read("", &[("DATABASE_URL", wrong)], &[]).unwrap_err();
+            assert!(
+                !error.contains("hunter2") && error.contains("postgres://"),
+                "{error}"
+            );
+        }
     }
 }

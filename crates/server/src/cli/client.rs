@@ -1,4 +1,4 @@
-//! `authflow client add|list|show|remove|rotate-secret`.
+//! `authflow client add|list|show|revoke|remove|rotate-secret`.
 
 use clap::{Args, Subcommand};
 use mcp_authflow::{
@@ -36,6 +36,11 @@ pub(super) enum ClientVerb {
     List,
     /// Show one client
     Show {
+        /// Its identifier
+        client_id: ClientId,
+    },
+    /// Stop everything issued to a client at once; the client itself stays
+    Revoke {
         /// Its identifier
         client_id: ClientId,
     },
@@ -185,19 +190,31 @@ impl ClientVerb {
             Self::Show { client_id } => {
                 let client = load(opened, &client_id).await?;
                 let value = as_json(&client);
-                output.print(&value, &format!("{value:#}"));
-                Ok(())
+                output.print(&value, &format!("{value:#}"))
+            }
+            Self::Revoke { client_id } => {
+                if opened.store.revoke_client(&client_id).await?.is_none() {
+                    return Err(unknown(&client_id));
+                }
+                note(
+                    &client_id,
+                    AuditAction::Revoke,
+                    "everything of the client was revoked",
+                );
+                output.print(
+                    &json!({ "client_id": client_id, "revoked": true }),
+                    &format!("revoked everything that was issued to {client_id}"),
+                )
             }
             Self::Remove { client_id } => {
                 if !opened.store.remove_client(&client_id, SystemClock.now()).await? {
                     return Err(unknown(&client_id));
                 }
-                note(&client_id, "the client was removed");
+                note(&client_id, AuditAction::Revoke, "the client was removed");
                 output.print(
                     &json!({ "client_id": client_id }),
                     &format!("removed {client_id}"),
-                );
-                Ok(())
+                )
             }
             Self::RotateSecret { client_id, keep_old } => rotate(opened, output, &client_id, keep_old).await,
         }
@@ -226,9 +243,8 @@ impl Add {
         if new.add(&*opened.store, SystemClock.now()).await? == AddClient::Taken {
             return Err(Refused(format!("the identifier {id} is taken")).into());
         }
-        note(&id, "the client was added");
-        print_credentials(output, &id, secret.as_ref());
-        Ok(())
+        note(&id, AuditAction::Register, "the client was added");
+        print_credentials(output, &id, secret.as_ref())
     }
 }
 
@@ -244,7 +260,7 @@ pub(crate) fn random_client_id() -> anyhow::Result<ClientId> {
 }
 
 /// Prints an identifier and, this once, its secret.
-pub(super) fn print_credentials(output: Output, id: &ClientId, secret: Option<&ClientSecret>) {
+fn print_credentials(output: Output, id: &ClientId, secret: Option<&ClientSecret>) -> anyhow::Result<()> {
     let mut value = json!({ "client_id": id });
     let mut text = format!("client_id      {id}");
     if let Some(secret) = secret {
@@ -254,7 +270,7 @@ pub(super) fn print_credentials(output: Output, id: &ClientId, secret: Option<&C
             secret.expose()
         );
     }
-    output.print(&value, &text);
+    output.print(&value, &text)
 }
 
 async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
@@ -288,8 +304,7 @@ async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
     output.print(
         &value.into(),
         &table(&["CLIENT_ID", "NAME", "ORIGIN", "AUTH_METHOD", "CREATED"], &rows),
-    );
-    Ok(())
+    )
 }
 
 async fn rotate(opened: &Opened, output: Output, id: &ClientId, keep_old: u64) -> anyhow::Result<()> {
@@ -306,9 +321,8 @@ async fn rotate(opened: &Opened, output: Output, id: &ClientId, keep_old: u64) -
     {
         return Err(unknown(id));
     }
-    note(id, "the client's secret was replaced");
-    print_credentials(output, id, Some(&secret));
-    Ok(())
+    note(id, AuditAction::Register, "the client's secret was replaced");
+    print_credentials(output, id, Some(&secret))
 }
 
 async fn load(opened: &Opened, id: &ClientId) -> anyhow::Result<Client> {
@@ -331,6 +345,7 @@ fn as_json(client: &Client) -> serde_json::Value {
     value
 }
 
-fn note(id: &ClientId, what: &'static str) {
-    AuditTrail.record(&AuditEvent::new(AuditAction::Register, AuditOutcome::Allowed, what).with_client(id));
+/// Notes what was done to a client.
+pub(crate) fn note(id: &ClientId, action: AuditAction, what: &'static str) {
+    AuditTrail.record(&AuditEvent::new(action, AuditOutcome::Allowed, what).with_client(id));
 }

@@ -21,7 +21,7 @@ impl ConfigVerb {
             Self::Check => {
                 // What is only noticed at a start: templates and the files of TLS.
                 crate::cli::serve::check_files(config)?;
-                output.print(&serde_json::json!({ "ok": true }), "the configuration is fine");
+                output.print(&serde_json::json!({ "ok": true }), "the configuration is fine")
             }
             Self::Print => {
                 let value: serde_json::Map<String, serde_json::Value> = config
@@ -48,9 +48,8 @@ impl ConfigVerb {
                     .iter()
                     .map(|row| format!("{:<width$}  {}", row[0], row[1]))
                     .collect();
-                output.print(&value.into(), &text.join("\n"));
+                output.print(&value.into(), &text.join("\n"))
             }
         }
-        Ok(())
     }
 }

@@ -24,6 +24,5 @@ pub(super) async fn run(config: &Config, output: Output) -> anyhow::Result<()> {
     output.print(
         &serde_json::json!({ "applied": applied, "version": version }),
         &text,
-    );
-    Ok(())
+    )
 }

@@ -2,7 +2,10 @@
 
 use clap::Subcommand;
 use mcp_authflow::{
-    port::{Clock as _, Entropy, Store, store::AddResource},
+    port::{
+        Audit as _, AuditEvent, AuditOutcome, Clock as _, Entropy, Store, audit::AuditAction,
+        store::AddResource,
+    },
     record::{Client, ClientOrigin, ClientProfile, ResourceRecord, ScopeDescription},
 };
 use mcp_authflow_types::{
@@ -11,8 +14,13 @@ use mcp_authflow_types::{
 };
 use serde_json::json;
 
-use super::{Output, Refused, client::random_client_id, output::table};
+use super::{
+    Output, Refused,
+    client::random_client_id,
+    output::{say, table},
+};
 use crate::{
+    audit_trail::AuditTrail,
     config::Config,
     system::{SystemClock, SystemEntropy},
     wire::Opened,
@@ -151,16 +159,14 @@ impl ResourceVerb {
                         return Err(Refused(format!("the identifier {client_id} is taken")).into());
                     }
                 }
+                note(&resource, Some(&client_id), "was added");
                 match env {
-                    Some(prefix) => {
-                        println!(
-                            "{prefix}_CLIENT_ID={client_id}\n{prefix}_CLIENT_SECRET={}",
-                            secret.expose()
-                        );
-                    }
+                    Some(prefix) => say(format_args!(
+                        "{prefix}_CLIENT_ID={client_id}\n{prefix}_CLIENT_SECRET={}",
+                        secret.expose()
+                    )),
                     None => print_added(output, config, &resource, &client_id, &secret),
                 }
-                Ok(())
             }
             Self::List => list(opened, output).await,
             Self::Remove { resource } => {
@@ -168,8 +174,8 @@ impl ResourceVerb {
                     let why = format!("{resource} is not registered; see authflow resource list");
                     return Err(Refused(why).into());
                 }
-                output.print(&json!({ "resource": resource }), &format!("removed {resource}"));
-                Ok(())
+                note(&resource, None, "was removed");
+                output.print(&json!({ "resource": resource }), &format!("removed {resource}"))
             }
         }
     }
@@ -194,7 +200,7 @@ fn print_added(
     resource: &Resource,
     client_id: &ClientId,
     secret: &ClientSecret,
-) {
+) -> anyhow::Result<()> {
     let introspection = config.issuer.endpoint("/introspect");
     let value = json!({
         "resource": resource,
@@ -208,7 +214,7 @@ fn print_added(
          client_secret  {}\nThe secret is shown this once; only its digest is kept.",
         secret.expose()
     );
-    output.print(&value, &text);
+    output.print(&value, &text)
 }
 
 async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
@@ -227,6 +233,15 @@ async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    output.print(&value.into(), &table(&["RESOURCE", "NAME", "SCOPES"], &rows));
-    Ok(())
+    output.print(&value.into(), &table(&["RESOURCE", "NAME", "SCOPES"], &rows))
+}
+
+/// Notes what was done to a resource. Its address is no caller's words: the operator wrote it, and it was parsed.
+pub(crate) fn note(resource: &Resource, introspector: Option<&ClientId>, what: &str) {
+    let reason = format!("the resource {resource} {what}");
+    let mut event = AuditEvent::new(AuditAction::Register, AuditOutcome::Allowed, reason);
+    if let Some(client_id) = introspector {
+        event = event.with_client(client_id);
+    }
+    AuditTrail.record(&event);
 }

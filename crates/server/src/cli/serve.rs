@@ -11,6 +11,7 @@ use mcp_authflow::{
 };
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
+use super::output::say;
 use crate::{
     bootstrap,
     config::{Config, Database},
@@ -19,7 +20,6 @@ use crate::{
         listen, proxies,
         request_id::{self, RequestIds},
     },
-    log,
     login::{self, People},
     pages::{OneLine, Pages, Site},
     system::{SystemClock, SystemEntropy},
@@ -68,7 +68,9 @@ impl Serve {
     }
 
     pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
-        let _log = log::start(&config.log)?;
+        for danger in config.dangers() {
+            tracing::warn!("{danger}");
+        }
         let listener = listen::bind(config.listen)?;
         let opened = Opened::open(&config, Purpose::Serve).await?;
         if let Some(file) = &self.bootstrap {
@@ -86,7 +88,8 @@ impl Serve {
         let app = app(&config, server.clone(), people, draining.clone());
 
         let cleaner = tokio::spawn(keep_clean(server));
-        let running = listen::serve(listener, &config, app, draining);
+        let asked_to_stop = listen::asked_to_stop()?;
+        let running = listen::serve(listener, &config, app, draining, asked_to_stop);
         say_hello(&config, &opened).await?;
         running.await?;
         cleaner.abort();
@@ -161,18 +164,19 @@ async fn say_hello(config: &Config, opened: &Opened) -> anyhow::Result<()> {
         Database::Sqlite(path) => format!("in {}", path.display()),
         Database::Postgres { .. } => "in PostgreSQL".to_owned(),
     };
-    println!("authflow {}", env!("CARGO_PKG_VERSION"));
-    println!("  state    {state}");
+    say(format_args!("authflow {}", env!("CARGO_PKG_VERSION")))?;
+    say(format_args!("  state    {state}"))?;
     if config.listen.to_string() != config.issuer.origin().trim_start_matches("http://") {
-        println!("  socket   {}", config.listen);
+        say(format_args!("  socket   {}", config.listen))?;
     }
     if !opened.accounts.has_users().await? {
-        println!("  There is no account yet. Make the first one, an administrator, here (good once):");
-        println!("  {}", login::setup_link(&config.issuer, &opened.key));
+        let link = login::setup_link(&config.issuer, &opened.key);
+        say(format_args!(
+            "  There is no account yet. Make the first one, an administrator, here (good once):\n  {link}"
+        ))?;
     }
     // Last, since this is what scripts wait for.
-    println!("authflow listening on {}", config.issuer);
-    Ok(())
+    say(format_args!("authflow listening on {}", config.issuer))
 }
 
 /// Removes what has expired, a little at a time, for as long as the server runs.

@@ -107,8 +107,7 @@ async fn revoke(opened: &Opened, output: Output, token: PresentedToken) -> anyho
     } else {
         "it was dead already"
     };
-    output.print(&json!({ "revoked": was_there }), text);
-    Ok(())
+    output.print(&json!({ "revoked": was_there }), text)
 }
 
 async fn introspect(opened: &Opened, output: Output, token: PresentedToken) -> anyhow::Result<()> {
@@ -187,6 +186,5 @@ async fn introspect(opened: &Opened, output: Output, token: PresentedToken) -> a
         })
         .collect::<Vec<_>>()
         .join("\n");
-    output.print(&value, &text);
-    Ok(())
+    output.print(&value, &text)
 }

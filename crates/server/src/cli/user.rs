@@ -1,4 +1,4 @@
-//! `authflow user add|list|disable|enable|set-password`.
+//! `authflow user add|list|sign-out|disable|enable|set-password`.
 
 use std::io::BufRead as _;
 
@@ -43,6 +43,11 @@ pub(super) enum UserVerb {
     },
     /// List accounts
     List,
+    /// Sign an account out everywhere: its sessions, grants and tokens stop at once; it may sign in again
+    SignOut {
+        /// The account
+        name: String,
+    },
     /// Disable an account: its sessions, grants and tokens stop at once and do not come back
     Disable {
         /// The account
@@ -73,6 +78,7 @@ impl UserVerb {
                 password_stdin,
             } => add(opened, output, &name, display_name, admin, password_stdin).await,
             Self::List => list(opened, output).await,
+            Self::SignOut { name } => sign_out(opened, output, &name).await,
             Self::Disable { name } => set_disabled(opened, output, &name, true).await,
             Self::Enable { name } => set_disabled(opened, output, &name, false).await,
             Self::SetPassword { name, password_stdin } => {
@@ -112,8 +118,7 @@ async fn add(
     output.print(
         &json!({ "id": user.id.as_str(), "username": user.username, "admin": is_admin }),
         &format!("added {}", user.username),
-    );
-    Ok(())
+    )
 }
 
 async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
@@ -154,8 +159,22 @@ async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
             ]
         })
         .collect::<Vec<_>>();
-    output.print(&value.into(), &table(&["USERNAME", "STANDING", "CREATED"], &rows));
-    Ok(())
+    output.print(&value.into(), &table(&["USERNAME", "STANDING", "CREATED"], &rows))
+}
+
+async fn sign_out(opened: &Opened, output: Output, name: &str) -> anyhow::Result<()> {
+    let username = username::normalize(name)?;
+    let user = load(opened, &username).await?;
+    opened.store.revoke_subject(user.id.as_str()).await?;
+    note_as(
+        &user.id,
+        AuditAction::SignOut,
+        "signed out everywhere by the operator",
+    );
+    output.print(
+        &json!({ "username": username, "signed_out": true }),
+        &format!("signed {username} out; sessions, grants and tokens have ended"),
+    )
 }
 
 async fn set_disabled(opened: &Opened, output: Output, name: &str, disabled: bool) -> anyhow::Result<()> {
@@ -170,8 +189,7 @@ async fn set_disabled(opened: &Opened, output: Output, name: &str, disabled: boo
     output.print(
         &json!({ "username": username, "disabled": disabled }),
         &format!("{done} {username}"),
-    );
-    Ok(())
+    )
 }
 
 async fn set_password(
@@ -192,8 +210,7 @@ async fn set_password(
     output.print(
         &json!({ "username": username }),
         &format!("set the password of {username}; its sessions have ended"),
-    );
-    Ok(())
+    )
 }
 
 async fn load(opened: &Opened, username: &str) -> anyhow::Result<User> {
@@ -205,10 +222,13 @@ async fn load(opened: &Opened, username: &str) -> anyhow::Result<User> {
     })
 }
 
-fn note(user: &UserId, what: &'static str) {
-    AuditTrail.record(
-        &AuditEvent::new(AuditAction::Account, AuditOutcome::Allowed, what).with_subject(user.as_str()),
-    );
+/// Notes what was done to an account.
+pub(crate) fn note(user: &UserId, what: &'static str) {
+    note_as(user, AuditAction::Account, what);
+}
+
+fn note_as(user: &UserId, action: AuditAction, what: &'static str) {
+    AuditTrail.record(&AuditEvent::new(action, AuditOutcome::Allowed, what).with_subject(user.as_str()));
 }
 
 /// Reads a password: typed twice without being shown, or one line of standard input.

@@ -29,7 +29,7 @@ impl fmt::Display for Origin {
 }
 
 /// Values by dotted key; later layers replace earlier ones.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Layers(pub(super) BTreeMap<String, (toml::Value, Origin)>);
 
 /// Variables that the ecosystem spells in its own way.
@@ -46,10 +46,7 @@ impl Layers {
     }
 
     pub(super) fn add_text(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
-        let table: toml::Table = toml::from_str(text).map_err(|error| ConfigError::Malformed {
-            path: path.display().to_string(),
-            message: error.to_string(),
-        })?;
+        let table: toml::Table = toml::from_str(text).map_err(|error| malformed(text, path, &error))?;
         let origin = Origin::File(path.display().to_string());
         self.add_table("", table, &origin);
         Ok(())
@@ -93,6 +90,32 @@ impl Layers {
     pub(super) fn add_flag(&mut self, key: &'static str, value: &str) {
         let origin = Origin::Flag(key.replace(['_', '.'], "-"));
         self.0.insert(key.to_owned(), (typed(value), origin));
+    }
+}
+
+/// Says where a file is malformed, and how, without its words: the line may hold a password.
+pub(crate) fn malformed(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place = before.map_or_else(String::new, |before| {
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        format!(":{line}:{column}")
+    });
+    ConfigError::Malformed {
+        place: format!("{}{place}", path.display()),
+        message: without_value(error.message()),
+    }
+}
+
+/// ``invalid type: integer `7`, expected a string`` without the 7.
+fn without_value(message: &str) -> String {
+    let names_a_value = message.starts_with("invalid type: ") || message.starts_with("invalid value: ");
+    match message.rsplit_once(", expected ") {
+        Some((found, expected)) if names_a_value => {
+            let kind = found.split(['`', '"']).next().unwrap_or_default();
+            format!("{}, expected {expected}", kind.trim_end())
+        }
+        _ => message.to_owned(),
     }
 }
 

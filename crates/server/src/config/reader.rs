@@ -3,6 +3,7 @@
 use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::{
+    database::mask_password,
     duration,
     layers::{Layers, Origin},
 };
@@ -18,12 +19,12 @@ pub(crate) enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is not TOML.
-    #[error("{path} is not TOML: {message}")]
+    /// The file is not TOML, or not what it should say.
+    #[error("{place}: {message}")]
     Malformed {
-        /// Which file.
-        path: String,
-        /// What and where.
+        /// File, line and column.
+        place: String,
+        /// What is wrong, without the line: it may hold a password.
         message: String,
     },
     /// A key that nobody knows.
@@ -102,7 +103,7 @@ impl Reader {
             Some((value, origin)) => {
                 return Err(ConfigError::Wrong {
                     key: key.to_owned(),
-                    value: value.to_string(),
+                    value: mask(&value.to_string()),
                     origin,
                     remedy: "write a text, a number, true or false".to_owned(),
                 });
@@ -121,6 +122,11 @@ impl Reader {
             .iter()
             .find(|one| one.key == key)
             .map_or(Origin::Default, |one| one.origin.clone())
+    }
+
+    /// Whether somebody set a key that was read.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.origin_of(key) != Origin::Default
     }
 
     pub(super) fn wrong(&self, key: &str, value: &str, remedy: &str) -> ConfigError {
@@ -247,20 +253,6 @@ impl Reader {
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} = \"{}\"", self.key, self.value)
-    }
-}
-
-/// `postgres://user:…@host/db` with the password taken out.
-fn mask_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let Some((userinfo, place)) = rest.rsplit_once('@') else {
-        return url.to_owned();
-    };
-    match userinfo.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:***@{place}"),
-        None => url.to_owned(),
     }
 }
 

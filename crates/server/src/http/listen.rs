@@ -45,9 +45,14 @@ pub(crate) async fn serve(
     config: &Config,
     app: Router,
     draining: Draining,
+    asked_to_stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let handle = Handle::new();
-    let stopper = tokio::spawn(stop_when_asked(handle.clone(), draining, config.drain));
+    let (at_work, drain) = (handle.clone(), config.drain);
+    let stopper = tokio::spawn(async move {
+        asked_to_stop.await;
+        stop(at_work, draining, drain).await;
+    });
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
     let result = match &config.tls {
         None => {
@@ -95,29 +100,23 @@ fn bound(builder: &mut Builder<TokioExecutor>) {
         .keep_alive_timeout(Duration::from_secs(10));
 }
 
-/// Waits for SIGTERM or Ctrl-C, says that the node is on its way out, and lets running requests finish.
-async fn stop_when_asked(handle: Handle<SocketAddr>, draining: Draining, drain: Duration) {
-    asked_to_stop().await;
+/// Says that the node is on its way out, and lets running requests finish.
+async fn stop(handle: Handle<SocketAddr>, draining: Draining, drain: Duration) {
     tracing::info!("asked to stop: finishing what is running");
     draining.begin();
     tokio::time::sleep(NOTICE).await;
     handle.graceful_shutdown(Some(drain));
 }
 
-async fn asked_to_stop() {
+/// Waits for SIGTERM or Ctrl-C. From this call on, not only from the first wait, neither ends the process by itself.
+pub(crate) fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
-    let ctrl_c = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    };
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                () = ctrl_c => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => ctrl_c.await,
-    }
+    })
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use mcp_authflow_testkit::browser::Decision;
 use serde_json::Value;
 
-use crate::house::{House, R1, text};
+use crate::house::{House, R1, page, text};
 
 /// Runs a verb on the house's database; answers the exit code, standard output and standard error.
 fn run(house: &House, arguments: &[&str], stdin: &str) -> (i32, String, String) {
@@ -63,6 +63,175 @@ async fn disabling_an_account_stops_everything_of_it_at_once() {
     );
     let code = house.code(&house.browser(), "web", Decision::Allow).await;
     assert_eq!(house.redeem("web", &code).await.0, 200);
+}
+
+/// SE-02, P2
+#[tokio::test]
+async fn signing_an_account_out_ends_sessions_grants_and_tokens_and_lets_it_in_again() {
+    let house = House::open();
+    let browser = house.browser();
+    let code = house.code(&browser, "web", Decision::Allow).await;
+    let (_, tokens) = house.redeem("web", &code).await;
+    let waiting = house.code(&browser, "native", Decision::Allow).await;
+    assert_eq!(
+        json(&house, &["user", "sign-out", "Alice"], ""),
+        serde_json::json!({ "username": "alice", "signed_out": true })
+    );
+    let home = page(browser.open(&house.server.url("/ui/")).await.unwrap());
+    assert!(home.text.contains("Not signed in"), "{}", home.text);
+    assert_eq!(
+        house.introspect(text(&tokens, "access_token")).await,
+        serde_json::json!({ "active": false })
+    );
+    assert_eq!(house.refresh("web", text(&tokens, "refresh_token")).await.0, 400);
+    assert_eq!(house.redeem("native", &waiting).await.0, 400);
+    let code = house.code(&house.browser(), "web", Decision::Allow).await;
+    assert_eq!(house.redeem("web", &code).await.0, 200);
+    let (code, _, err) = run(&house, &["user", "sign-out", "nobody"], "");
+    assert_eq!((code, err.contains("no account")), (1, true), "{err}");
+}
+
+/// P2
+#[tokio::test]
+async fn revoking_a_client_stops_what_it_has_and_nothing_else() {
+    let house = House::open();
+    let browser = house.browser();
+    let code = house.code(&browser, "web", Decision::Allow).await;
+    let (_, tokens) = house.redeem("web", &code).await;
+    let code = house.code(&browser, "native", Decision::Allow).await;
+    let (_, others) = house.redeem("native", &code).await;
+    let waiting = house.code(&browser, "web", Decision::Allow).await;
+    assert_eq!(
+        json(&house, &["client", "revoke", "web"], ""),
+        serde_json::json!({ "client_id": "web", "revoked": true })
+    );
+    assert_eq!(
+        house.introspect(text(&tokens, "access_token")).await,
+        serde_json::json!({ "active": false })
+    );
+    assert_eq!(house.refresh("web", text(&tokens, "refresh_token")).await.0, 400);
+    assert_eq!(house.redeem("web", &waiting).await.0, 400);
+    assert_eq!(
+        house.introspect(text(&others, "access_token")).await["active"],
+        true
+    );
+    let code = house.code(&browser, "web", Decision::Allow).await;
+    assert_eq!(house.redeem("web", &code).await.0, 200);
+    let (code, _, err) = run(&house, &["client", "revoke", "nobody"], "");
+    assert_eq!((code, err.contains("no client")), (1, true), "{err}");
+}
+
+#[tokio::test]
+async fn what_an_operator_changes_is_in_the_audit_trail_and_not_in_the_answer() {
+    let house = House::open();
+    let added = "https://rs9.test/mcp";
+    let password = "a dozen characters\n";
+    for (arguments, stdin, noted) in [
+        (
+            &["user", "add", "carol", "--password-stdin"][..],
+            password,
+            "reason=\"added\"",
+        ),
+        (
+            &["user", "set-password", "carol", "--password-stdin"],
+            password,
+            "the password was set",
+        ),
+        (&["user", "sign-out", "carol"], "", "action=\"sign_out\""),
+        (&["user", "disable", "carol"], "", "disabled"),
+        (&["user", "enable", "carol"], "", "enabled"),
+        (
+            &[
+                "client",
+                "add",
+                "--id",
+                "w2",
+                "--name",
+                "W2",
+                "--redirect-uri",
+                R1,
+            ],
+            "",
+            "the client was added",
+        ),
+        (
+            &["client", "revoke", "w2"],
+            "",
+            "everything of the client was revoked",
+        ),
+        (&["client", "remove", "w2"], "", "the client was removed"),
+        (
+            &["client", "rotate-secret", "svc"],
+            "",
+            "the client's secret was replaced",
+        ),
+        (
+            &["resource", "add", added, "--name", "R9"],
+            "",
+            "the resource https://rs9.test/mcp was added",
+        ),
+        (
+            &["resource", "remove", added],
+            "",
+            "the resource https://rs9.test/mcp was removed",
+        ),
+    ] {
+        let (code, out, err) = run(&house, &[arguments, &["--json"]].concat(), stdin);
+        assert_eq!(code, 0, "{arguments:?}: {err}");
+        serde_json::from_str::<Value>(&out).unwrap();
+        assert_eq!(err.lines().count(), 1, "{arguments:?}: {err}");
+        assert!(
+            err.contains("audit") && err.contains("outcome=\"allowed\"") && err.contains(noted),
+            "{arguments:?}: {err}"
+        );
+    }
+    assert_eq!(run(&house, &["user", "list"], "").2, "");
+    let log = house.server.output();
+    for noted in [
+        "reason=\"added by the bootstrap file\" subject=",
+        "reason=\"added by the bootstrap file\" client_id=\"web\"",
+        "the resource https://rs1.test/mcp was added by the bootstrap file",
+    ] {
+        assert!(
+            log.wait_for(noted, std::time::Duration::from_secs(10)).is_some(),
+            "{noted}: {}",
+            log.text()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_has_read_enough() {
+    let house = House::open();
+    for arguments in [
+        &["client", "list"][..],
+        &["client", "list", "--json"],
+        &["config", "print"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_authflow"))
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(house.server.folder())
+            .current_dir(house.server.folder())
+            .env_remove("DATABASE_URL")
+            .stdin(std::process::Stdio::null())
+            .stdout(writer)
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap();
+        assert_eq!(
+            (
+                output.status.code(),
+                String::from_utf8(output.stderr).unwrap().as_str()
+            ),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -205,10 +374,7 @@ async fn a_resource_is_registered_with_credentials_that_work_and_removed_with_it
         &["token", "introspect", "-"],
         text(&tokens, "access_token"),
     );
-    assert_eq!(
-        shown["active"], true,
-        "the operator's look is past the resource: {shown}"
-    );
+    assert_eq!(shown, serde_json::json!({ "active": false }));
     let request = house
         .http
         .post(house.server.url("/introspect"))

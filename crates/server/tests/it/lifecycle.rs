@@ -137,3 +137,43 @@ async fn an_issuer_with_a_path_is_found_at_every_spelling() {
     let code = house.code(&house.browser(), "web", Decision::Allow).await;
     assert_eq!(house.redeem("web", &code).await.0, 200);
 }
+
+#[test]
+fn a_setting_that_weakens_safety_is_warned_of_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = OwnedProcess::spawn(
+        "dangerous authflow",
+        Command::new(env!("CARGO_BIN_EXE_authflow"))
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.9:0",
+                "--issuer",
+                "https://auth.test",
+            ])
+            .args(["--database-url", "memory:"])
+            .env("AUTHFLOW_TRUSTED_PROXIES", "127.0.0.1")
+            .env(
+                "AUTHFLOW_DANGEROUS_ACCEPT_UNREGISTERED_LOOPBACK_RESOURCES",
+                "true",
+            )
+            .current_dir(folder.path()),
+        StopSignal::Terminate,
+        None,
+    )
+    .unwrap();
+    let patience = Duration::from_secs(20);
+    server
+        .wait_until(
+            "dangerous_accept_unregistered_loopback_resources = true",
+            patience,
+        )
+        .unwrap();
+    server.wait_until("listening on", patience).unwrap();
+    assert!(
+        server.output().text().contains("WARN"),
+        "{}",
+        server.output().text()
+    );
+    assert!(server.stop(patience).unwrap().success());
+}

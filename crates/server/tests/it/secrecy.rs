@@ -1,6 +1,6 @@
 //! P7: no secret in any log at any level, nor in the database.
 
-use mcp_authflow_testkit::browser::Decision;
+use mcp_authflow_testkit::{browser::Decision, server::Store, service::postgres::PrivatePostgres};
 
 use crate::house::{House, PASSWORD, R1, RS_SECRET, SVC_SECRET, VERIFIER, answer, builder, text};
 
@@ -78,4 +78,25 @@ async fn no_secret_of_a_whole_life_is_in_the_log_or_the_file() {
             .any(|window| window == secret.as_bytes());
         assert!(!found, "{}… was found", &secret[..8]);
     }
+}
+
+/// P7: the driver would log what goes into its statements.
+#[test]
+fn no_password_hash_on_its_way_to_postgresql_is_in_the_log() {
+    let database = PrivatePostgres::shared().unwrap().fresh_database().unwrap();
+    let mut server = builder()
+        .store(Store::Postgres(database.url().to_owned()))
+        .env(
+            "AUTHFLOW_LOG__FILTER",
+            "trace,tokio_postgres::query=trace,[request]=trace",
+        )
+        .start()
+        .unwrap();
+    server
+        .run(["user", "disable", "alice"])
+        .expect("alice was added, by a statement with her hash");
+    assert!(server.stop(std::time::Duration::from_secs(20)).unwrap().success());
+    let log = server.output().text();
+    assert!(log.contains("added by the bootstrap file"), "{log}");
+    assert!(!log.contains("argon2"), "{log}");
 }
