@@ -64,7 +64,7 @@ impl People {
         let csrf = form.value("csrf");
         if !self.inner.csrf.is_right(&visit.browser, &visit.page, csrf) {
             let page = match signed_in {
-                Some(who) if !self.must_sign_in(pending, Some(&who)) => {
+                Some(who) if !Self::must_sign_in(pending, Some(&who)) => {
                     self.consent_page(pending, visit, &who, Some(ConsentProblem::FormExpired))
                 }
                 _ => self.login_page(pending, visit, None, Some(LoginProblem::FormExpired)),
@@ -79,7 +79,7 @@ impl People {
                     .map_err(unavailable)?;
                 Ok(Outcome::Show(see_page(visit, None)))
             }
-            (Some("consent"), Some(who)) if !self.must_sign_in(pending, Some(&who)) => {
+            (Some("consent"), Some(who)) if !Self::must_sign_in(pending, Some(&who)) => {
                 Ok(self.take_decision(pending, visit, who, &form))
             }
             (_, signed_in) => self.look(pending, visit, signed_in).await,
@@ -95,7 +95,7 @@ impl People {
     ) -> Result<Outcome, PageReason> {
         let is_silent = pending.interaction().request.prompts(Prompt::None);
         let who = match signed_in {
-            Some(who) if !self.must_sign_in(pending, Some(&who)) => who,
+            Some(who) if !Self::must_sign_in(pending, Some(&who)) => who,
             _ if is_silent => return Ok(Outcome::LoginRequired),
             _ => return Ok(Outcome::Show(self.login_page(pending, visit, None, None))),
         };
@@ -115,14 +115,16 @@ impl People {
 
     /// Whether the password has to be given (again): nobody is signed in, or the client asks for it (OpenID Connect Core
     /// §3.1.2.1: `prompt=login`, `max_age`).
-    fn must_sign_in(&self, pending: &Pending, who: Option<&SignedIn>) -> bool {
+    fn must_sign_in(pending: &Pending, who: Option<&SignedIn>) -> bool {
         let Some(who) = who else { return true };
         let (interaction, authenticated_at) = (pending.interaction(), who.session.authenticated_at);
         let request = &interaction.request;
         let asks_anew = request.prompts(Prompt::Login) || request.prompts(Prompt::SelectAccount);
+        let elapsed = interaction.created_at.since(authenticated_at).as_secs();
+        // Zero is not a matter of seconds: it asks for the password as `prompt=login` does.
         let is_too_old = request
             .max_age
-            .is_some_and(|age| interaction.created_at.since(authenticated_at).as_secs() > u64::from(age));
+            .is_some_and(|age| age == 0 || elapsed > u64::from(age));
         // Whoever signed in for this request has signed in, however small `max_age` is and however long the choice takes.
         // Whole seconds: a sign-in in the very second of the request may be an earlier one, so it does not count.
         let is_from_before = authenticated_at <= interaction.created_at;
