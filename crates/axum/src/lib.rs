@@ -15,6 +15,7 @@
 //! | `request` | HTTP to words: form bodies, the `Authorization` header, who is calling |
 //! | `reply` | words to HTTP: JSON, errors, redirects, with the headers that each must carry |
 //! | [`browser_cookie`] | the cookie that ties a request to the browser that began it |
+//! | `to_its_end` | what changes things is not cut short by a caller who hangs up |
 //! | `cors` | which endpoints scripts on other sites may call |
 
 pub mod browser_cookie;
@@ -23,6 +24,7 @@ pub mod interact;
 mod reply;
 mod request;
 pub mod router;
+mod to_its_end;
 
 pub use browser_cookie::{BrowserCookie, BrowserSecret};
 pub use interact::{Interact, Outcome, Visit};

@@ -16,14 +16,13 @@ use mcp_authflow::{
 };
 use mcp_authflow_types::{ErrorCode, ErrorResponse, Form, Issuer, Prompt, metadata::well_known_paths};
 
-use tracing::Instrument as _;
-
 use crate::{
     browser_cookie::{BrowserCookie, BrowserSecret},
     cors,
     interact::{Interact, Outcome, Visit},
     reply,
     request::{FormBody, client_address, is_form, is_json, read_body},
+    to_its_end::to_its_end,
 };
 
 /// What every handler has.
@@ -287,16 +286,6 @@ async fn run_register(edge: &Edge, request: Request<Body>) -> Result<String, Err
     }
     let body = read_body(body).await?;
     Ok(edge.server.register(&body, client_address(&parts)).await?.body())
-}
-
-/// Runs what changes things to its end, also when the caller hangs up meanwhile: an answer may get lost, half of a
-/// decision may not.
-async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
-    match tokio::spawn(work.in_current_span()).await {
-        Ok(done) => done,
-        // The runtime never aborts it, so it panicked; the panic goes on where it would have gone.
-        Err(defect) => std::panic::resume_unwind(defect.into_panic()),
-    }
 }
 
 /// The path of a request's page.

@@ -173,9 +173,7 @@ async fn a_form_is_at_most_64_kib() {
         edge.decide(&waiting, &filled(65_536)).await.status,
         StatusCode::OK
     );
-    edge.decide(&waiting, &filled(65_537))
-        .await
-        .assert_page(400);
+    edge.decide(&waiting, &filled(65_537)).await.assert_page(400);
     assert_eq!(edge.visits(), 1);
 }
 
