@@ -57,7 +57,8 @@ pub(crate) struct Arguments {
     measure: Option<PathBuf>,
 }
 
-const CONCURRENCY: [usize; 2] = [1, 32];
+const MOST_CONNECTIONS: usize = 32;
+const CONCURRENCY: [usize; 2] = [1, MOST_CONNECTIONS];
 
 /// Builds everything for release, then measures in a process that is pinned and optimised.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -149,13 +150,19 @@ fn measure_one(
     table: &mut Table,
 ) -> Result<()> {
     let contestant = Contestant::start(kind, server)?;
-    for operation in Operation::ALL {
+    for &operation in Operation::ALL {
         for concurrency in CONCURRENCY {
-            let requests = contestant.requests(*operation, concurrency, runtime)?;
+            let requests = contestant.requests(operation, concurrency, runtime)?;
             let load = runtime.block_on(Load::open(contestant.address(), requests))?;
+            // The disk's mood changes within seconds, so SQLite by itself is measured before and after.
+            let is_compared =
+                kind == Kind::Sqlite && operation == Operation::Rotate && concurrency == MOST_CONNECTIONS;
+            let folder = contestant.folder().filter(|_| is_compared);
+            let raw_before = folder.map(raw_commits::rate).transpose()?;
             let before = contestant.cpu()?;
             let result = runtime.block_on(load.run(arguments.requests))?;
             let after = contestant.cpu()?;
+            let raw_after = folder.map(raw_commits::rate).transpose()?;
             if result.refused > 0 {
                 bail!(
                     "{} of {} answers were not 200: {}",
@@ -167,23 +174,18 @@ fn measure_one(
             let measurement = Measurement {
                 round,
                 kind,
-                operation: *operation,
+                operation,
                 concurrency,
                 server_cpu: after.server.saturating_sub(before.server),
                 database_cpu: after.database.saturating_sub(before.database),
+                raw_rate: raw_before
+                    .zip(raw_after)
+                    .map(|(before, after)| f64::midpoint(before, after)),
                 result,
             };
             eprintln!("{}", measurement.line());
             table.push(measurement);
         }
-    }
-    if let (Kind::Sqlite, Some(folder)) = (kind, contestant.folder()) {
-        let rate = raw_commits::rate(folder)?;
-        eprintln!(
-            "raw: {rate:.0} rows/s in durable commits of {} rows",
-            raw_commits::ROWS
-        );
-        table.push_raw_rate(rate);
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub(super) fn rate(folder: &Path) -> Result<f64> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.execute_batch(
-        "CREATE TABLE token (hash BLOB PRIMARY KEY, grant_id INTEGER, client_id INTEGER, \
+        "DROP TABLE IF EXISTS token; CREATE TABLE token (hash BLOB PRIMARY KEY, grant_id INTEGER, client_id INTEGER, \
          scope INTEGER, expires_at INTEGER) WITHOUT ROWID",
     )?;
     let start = Instant::now();
