@@ -1,6 +1,7 @@
 //! The log: text or JSON lines on standard error, written by a thread of its own so that a slow reader of the log slows
 //! no sign-in.
 
+mod line;
 mod queue;
 
 use std::io;
@@ -59,7 +60,10 @@ fn subscriber(
         let lines = lines.json().flatten_event(true).with_current_span(true);
         lines.with_span_list(false).boxed()
     } else {
-        lines.boxed()
+        lines
+            .fmt_fields(line::fields())
+            .event_format(line::TextLine)
+            .boxed()
     };
     Ok(tracing_subscriber::registry()
         .with(lines)

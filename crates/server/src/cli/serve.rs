@@ -17,8 +17,8 @@ use crate::{
     config::{Config, Database},
     http::{
         health::{self, Draining},
-        listen, proxies,
-        request_id::{self, RequestIds},
+        listen,
+        request_id::{self, Notes},
     },
     login::{self, People},
     pages::{OneLine, Pages, Site},
@@ -118,16 +118,12 @@ fn pages(config: &Config) -> anyhow::Result<Pages> {
 /// All routes, with what stands around them.
 fn app(config: &Config, server: AuthorizationServer, people: People, draining: Draining) -> Router {
     let process = u32::from_be_bytes((&SystemEntropy as &dyn Entropy).draw());
-    let ids = Arc::new(RequestIds::new(process));
+    let notes = Arc::new(Notes::new(process, config.trusted_proxies.clone()));
     let mut app = mcp_authflow_axum::router(server.clone(), people.clone())
         .merge(health::router(server, draining))
         .merge(login::router(people))
-        .layer(middleware::from_fn_with_state(
-            config.trusted_proxies.clone(),
-            proxies::note_client_address,
-        ))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(ids, request_id::name_request));
+        .layer(middleware::from_fn_with_state(notes, request_id::take_note));
     if config.issuer.is_https() {
         app = app.layer(SetResponseHeaderLayer::if_not_present(
             header::STRICT_TRANSPORT_SECURITY,

@@ -147,7 +147,7 @@ async fn introspect(opened: &Opened, output: Output, token: PresentedToken) -> a
                 None => inactive,
                 Some(found) => {
                     let grant = &found.grant.grant;
-                    let is_live = found.token.spent.is_none()
+                    let is_live = found.spent_at.is_none()
                         && found.grant.standing == Standing::Live
                         && !found.token.expires_at.has_passed(now);
                     json!({
@@ -159,7 +159,7 @@ async fn introspect(opened: &Opened, output: Output, token: PresentedToken) -> a
                         "resources": grant.resources,
                         "iat": found.token.issued_at,
                         "exp": found.token.expires_at,
-                        "spent": found.token.spent.as_ref().map(|spent| spent.at),
+                        "spent": found.spent_at,
                         "grant": grant.id.to_string(),
                     })
                 }

@@ -2,11 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::{
-    extract::{ConnectInfo, Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::extract::{ConnectInfo, Request};
 use http::HeaderMap;
 use mcp_authflow_axum::ClientAddress;
 
@@ -51,6 +47,14 @@ impl TrustedProxies {
         })
     }
 
+    /// Notes whom a request comes from.
+    pub(super) fn note_client_address(&self, request: &mut Request) {
+        if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
+            let client = self.client(peer.ip(), request.headers());
+            request.extensions_mut().insert(ClientAddress(client));
+        }
+    }
+
     /// Whom a request comes from: the nearest address that is not a trusted proxy's, read from the right, since
     /// everything to the left of it is that address's own claim.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
@@ -75,19 +79,6 @@ impl TrustedProxies {
         }
         client
     }
-}
-
-/// Notes whom each request comes from.
-pub(crate) async fn note_client_address(
-    State(proxies): State<TrustedProxies>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        let client = proxies.client(peer.ip(), request.headers());
-        request.extensions_mut().insert(ClientAddress(client));
-    }
-    next.run(request).await
 }
 
 #[cfg(test)]
