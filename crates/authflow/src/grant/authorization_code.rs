@@ -108,11 +108,18 @@ fn decide<'a>(
         return Err(Reason::WrongVerifier);
     }
     // 3. RFC 6749 §4.1.3: redirect_uri is repeated byte for byte if it was sent. OAuth 2.1 no longer asks for it, so one
-    //    that is left out is let pass: PKCE binds the two requests already.
-    if let Some(redirect_uri) = &params.redirect_uri
-        && grant.code.redirect_uri.as_deref() != Some(redirect_uri)
-    {
-        return Err(Reason::WrongRedirectUri);
+    //    that is left out is let pass: PKCE binds the two requests already. Where none was sent the code went to the only
+    //    one that is registered; a client that names that one says nothing else.
+    if let Some(redirect_uri) = &params.redirect_uri {
+        let is_the_same = match &grant.code.redirect_uri {
+            Some(sent) => sent == redirect_uri,
+            None => client
+                .redirect_target(None)
+                .is_ok_and(|only| only.as_str() == redirect_uri),
+        };
+        if !is_the_same {
+            return Err(Reason::WrongRedirectUri);
+        }
     }
     // 4. RFC 8707 §2.2: one of the resources that were approved.
     let resource = params.resource.as_ref().map_err(|()| Reason::WrongResource)?;

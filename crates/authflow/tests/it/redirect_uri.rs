@@ -165,6 +165,18 @@ async fn a_redirect_uri_may_be_left_out_only_by_a_client_that_has_one() {
     ] {
         let pending = scene.pending(&left_out).await;
         assert_eq!(pending.target().as_str(), "https://client.example/cb");
+        // The token request names it all the same, or leaves it out, too.
+        for (named, is_taken) in [
+            (Some("https://client.example/cb"), true),
+            (None, true),
+            (Some("https://client.example/cb/"), false),
+        ] {
+            let code = scene.code(&left_out, Scene::alice()).await;
+            let redeem = Params::redeem("WEB", &code).unset("redirect_uri");
+            let redeem = named.map_or(redeem.clone(), |uri| redeem.set("redirect_uri", uri));
+            let answer = scene.token("WEB", &redeem).await;
+            assert_eq!(answer.is_ok(), is_taken, "{named:?}");
+        }
     }
     for client in ["WEB2", "PUB"] {
         let reason = scene

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use mcp_authflow_types::RedirectUri;
+
 use super::{
     super::sample::{NOW, R1, R2, VERIFIER, authenticated, client, grant, in_seconds, resource},
     *,
@@ -67,7 +69,10 @@ const BINDINGS: &[(Change, Reason)] = &[
         Reason::WrongRedirectUri,
     ),
     (
-        |case| case.found.grant.code.redirect_uri = None,
+        |case| {
+            case.found.grant.code.redirect_uri = None;
+            case.params.redirect_uri = Some("https://client.example/cb2".to_owned());
+        },
         Reason::WrongRedirectUri,
     ),
     (|case| case.params.resource = Err(()), Reason::WrongResource),
@@ -155,6 +160,32 @@ fn a_code_is_good_for_what_is_still_registered() {
 #[test]
 fn the_redirect_uri_may_be_left_out() {
     assert!(judge(|case| case.params.redirect_uri = None).is_ok());
+}
+
+/// RFC 6749 §4.1.3: where none was sent, the code went to the only one there is.
+#[test]
+fn a_redirect_uri_that_was_not_sent_may_be_named_if_it_is_the_only_one() {
+    let named = |registered: &[&str], named: &str| {
+        judge(|case| {
+            case.found.grant.code.redirect_uri = None;
+            let registered = registered.iter().map(|uri| RedirectUri::parse(uri).unwrap());
+            case.client.profile.redirect_uris = registered.collect();
+            case.params.redirect_uri = Some(named.to_owned());
+        })
+    };
+    let (here, there) = ("https://client.example/cb", "https://client.example/cb2");
+    let (loopback, at_a_port) = ("http://127.0.0.1/cb", "http://127.0.0.1:5000/cb");
+    let wrong = || Err(Reason::WrongRedirectUri);
+    assert_eq!(named(&[here], here), Ok(R1.to_owned()));
+    assert_eq!(named(&[here], there), wrong());
+    assert_eq!(
+        named(&[here, there], here),
+        wrong(),
+        "there is none to fall back on"
+    );
+    assert_eq!(named(&[], here), wrong());
+    assert_eq!(named(&[loopback], loopback), Ok(R1.to_owned()));
+    assert_eq!(named(&[loopback], at_a_port), wrong(), "the code went elsewhere");
 }
 
 /// TI-03
