@@ -53,7 +53,11 @@ impl Reason {
 impl Params {
     fn read(form: &Form<'_>) -> Self {
         Self {
-            scope: form.value("scope").map(Scope::parse).transpose().map_err(drop),
+            scope: form
+                .value("scope")
+                .map(Scope::parse_asked)
+                .transpose()
+                .map_err(drop),
             resource: read_resource(form),
         }
     }

@@ -82,6 +82,18 @@ fn a_machine_gets_what_its_ceiling_allows_at_the_resource_and_no_more() {
     );
 }
 
+/// SC-09: many clients ask for everything that metadata list.
+#[test]
+fn a_scope_is_read_as_long_as_a_request_may_spell_it() {
+    let read = |tokens: usize| {
+        let body = format!("scope=svc:sync{}", "+x:y".repeat(tokens));
+        Params::read(&Form::parse(body.as_bytes()).unwrap()).scope
+    };
+    let asked = read(Scope::MAX_TOKENS);
+    assert_eq!(judge(|case| case.params.scope = asked), Ok(given("svc:sync")));
+    assert_eq!(read(Scope::MAX_ASKED_BYTES), Err(()));
+}
+
 /// RFC 6749 §4.4
 #[test]
 fn only_confidential_clients_of_this_grant_act_for_themselves() {
