@@ -91,7 +91,6 @@ impl AuthorizationServer {
                 grant: grant.id,
                 issued_at: now,
                 expires_at: (now + lifetimes.refresh_idle).min(grant.expires_at),
-                spent: None,
             }),
         };
         let response = TokenResponse {

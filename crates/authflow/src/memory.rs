@@ -74,7 +74,7 @@ struct State {
     codes: HashMap<TokenHash, GrantId>,
     grants_of: HashMap<String, BTreeSet<(Timestamp, GrantId)>>,
     access_tokens: Buckets<KeptAccessToken>,
-    refresh_tokens: Buckets<RefreshTokenRecord>,
+    refresh_tokens: Buckets<KeptRefreshToken>,
     subjects: HashMap<String, Subject>,
     users: BTreeMap<String, User>,
     usernames: HashMap<UserId, String>,
@@ -99,6 +99,19 @@ struct KeptAccessToken {
     record: AccessTokenRecord,
     /// As what its resource was registered, if it was.
     registration: Option<RegistrationNumber>,
+}
+
+struct KeptRefreshToken {
+    record: RefreshTokenRecord,
+    /// What became of it, once it is exchanged.
+    spent: Option<Spent>,
+}
+
+struct Spent {
+    at: Timestamp,
+    successor: TokenHash,
+    /// The answer of the exchange.
+    sealed: Vec<u8>,
 }
 
 struct KeptInteraction {

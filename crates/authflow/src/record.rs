@@ -28,7 +28,7 @@ pub use access_token::AccessTokenRecord;
 pub use client::{Client, ClientOrigin, ClientProfile, RedirectTarget};
 pub use grant::{CodeBinding, Grant, GrantId, GrantedResource};
 pub use interaction::{Interaction, InteractionId, PendingRequest};
-pub use refresh_token::{RefreshTokenRecord, Spent};
+pub use refresh_token::RefreshTokenRecord;
 pub use resource::{ResourceRecord, ScopeDescription};
 pub use session::Session;
 pub use user::{User, UserId};

@@ -5,7 +5,7 @@ use mcp_authflow::{
         AccessTokenPeek, IssueAccessToken, LiveAccessToken, RefreshTokenPeek, RefreshTokenWithGrant,
         RotateRefreshToken, Rotation, StoreResult, TokenStore,
     },
-    record::{AccessTokenRecord, GrantId, RefreshTokenRecord, Spent},
+    record::{AccessTokenRecord, GrantId, RefreshTokenRecord},
 };
 use mcp_authflow_types::{ClientId, Resource, Scope, Timestamp, TokenHash, secret::ExpiryBucket};
 use tokio_postgres::{Row, types::Type};
@@ -15,7 +15,7 @@ use crate::{
     ask::Doubt,
     client::{self, client_columns, from_one_beside_client},
     grant::{self, grant_columns, grant_parties, standing_columns, stands},
-    row::{bytes, counter, did_something, digest, field, moment, optional_bytes, optional_moment, parsed},
+    row::{counter, did_something, digest, field, moment, optional_bytes, optional_moment, parsed},
     statement::Statement,
 };
 
@@ -91,9 +91,7 @@ static PEEK_REFRESH: Statement = Statement {
         ", ",
         standing_columns!(),
         ", t.hash AS t_hash, t.bucket AS t_bucket, t.issued_at AS t_issued_at, \
-         t.expires_at AS t_expires_at, t.spent_at AS t_spent_at, t.successor AS t_successor, t.sealed AS t_sealed, \
-         coalesce((SELECT n.spent_at IS NOT NULL FROM authflow.refresh_tokens n \
-         WHERE n.bucket = $2 AND n.hash = t.successor), false) AS t_successor_is_spent",
+         t.expires_at AS t_expires_at, t.spent_at AS t_spent_at",
         from_one_beside_client!(),
         "LEFT JOIN (authflow.refresh_tokens t JOIN authflow.grants g ON g.id = t.grant_id",
         grant_parties!(),
@@ -147,7 +145,7 @@ static ROTATE: Statement = Statement {
 };
 
 /// For whoever did not rotate: how was it lost? A statement that waited for the winner does not see the winner's row, so
-/// this one looks again.
+/// this one looks again. The window is measured here, from one moment of this server's clock to another.
 static AFTERWARDS: Statement = Statement {
     sql: concat!(
         "SELECT t.spent_at IS NOT NULL AS is_spent, t.sealed AS sealed, t.successor IS NOT DISTINCT FROM $5 AS is_ours, ",
@@ -393,14 +391,6 @@ fn read_refresh(row: &Row, resource_may_be_unregistered: bool) -> StoreResult<Op
     let Some(grant) = grant::read_with_standing(row, resource_may_be_unregistered)? else {
         return Ok(None);
     };
-    let spent = match optional_moment(row, "t_spent_at")? {
-        Some(at) => Some(Spent {
-            at,
-            successor: TokenHash::from_bytes(bytes(row, "t_successor")?),
-            sealed: field(row, "t_sealed")?,
-        }),
-        None => None,
-    };
     Ok(Some(RefreshTokenWithGrant {
         token: RefreshTokenRecord {
             hash: digest(row, "t_hash")?,
@@ -408,9 +398,8 @@ fn read_refresh(row: &Row, resource_may_be_unregistered: bool) -> StoreResult<Op
             grant: grant.grant.id,
             issued_at: moment(row, "t_issued_at")?,
             expires_at: moment(row, "t_expires_at")?,
-            spent,
         },
+        spent_at: optional_moment(row, "t_spent_at")?,
         grant,
-        successor_is_spent: field(row, "t_successor_is_spent")?,
     }))
 }

@@ -5,7 +5,7 @@ use mcp_authflow::{
         AccessTokenPeek, IssueAccessToken, LiveAccessToken, RefreshTokenPeek, RefreshTokenWithGrant,
         RotateRefreshToken, Rotation, StoreResult, TokenStore,
     },
-    record::{AccessTokenRecord, GrantId, RefreshTokenRecord, Spent},
+    record::{AccessTokenRecord, GrantId, RefreshTokenRecord},
 };
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash, secret::ExpiryBucket};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
@@ -18,14 +18,6 @@ use crate::{
     },
     sql::{Text, in_one_snapshot, moment, moment_if_any, statements},
 };
-
-/// Whether the refresh token that `t` was exchanged for was exchanged itself.
-macro_rules! successor_is_spent {
-    () => {
-        "EXISTS (SELECT 1 FROM refresh_tokens n
-            WHERE n.bucket = t.bucket AND n.hash = t.successor AND n.spent_at IS NOT NULL)"
-    };
-}
 
 statements! {
     /// Without a grant the client is checked; with one, whoever adds it has checked the grant.
@@ -53,8 +45,7 @@ statements! {
     ADD_REFRESH_TOKEN = "INSERT INTO refresh_tokens (bucket, hash, grant_id, issued_at, expires_at)
         VALUES (:bucket, :hash, :grant_id, :issued_at, :expires_at)";
     PEEK_REFRESH_TOKEN = concat!(
-        "SELECT t.issued_at, t.expires_at, t.spent_at, t.successor, t.sealed, ",
-        successor_is_spent!(), " AS successor_is_spent, ", grant_columns!(), ", ", standing_columns!(),
+        "SELECT t.issued_at, t.expires_at, t.spent_at, ", grant_columns!(), ", ", standing_columns!(),
         " FROM refresh_tokens t JOIN ", grant_with_its_own!(),
         " WHERE t.bucket = :bucket AND t.hash = :hash AND g.id = t.grant_id");
     ROTATE = concat!(
@@ -65,7 +56,8 @@ statements! {
         " WHERE g.id = :grant_id AND g.expires_at > :now AND ", stands!(), " AND ", resource_stands!(), ")");
     /// A spent token of a grant that stands.
     SPENT = concat!(
-        "SELECT t.spent_at, t.sealed, ", successor_is_spent!(), " AS successor_is_spent
+        "SELECT t.spent_at, t.sealed, EXISTS (SELECT 1 FROM refresh_tokens n WHERE n.bucket = t.bucket
+            AND n.hash = t.successor AND n.spent_at IS NOT NULL) AS successor_is_spent
         FROM refresh_tokens t JOIN ", grant_with_its_own!(),
         " WHERE t.bucket = :bucket AND t.hash = :hash AND t.grant_id = :grant_id AND t.spent_at IS NOT NULL
             AND g.id = t.grant_id AND g.expires_at > :now AND ", stands!());
@@ -160,14 +152,6 @@ fn refresh_token(
     resource_may_be_unregistered: bool,
 ) -> rusqlite::Result<RefreshTokenWithGrant> {
     let grant = grant_with_standing(row, resource_may_be_unregistered)?;
-    let spent = match moment_if_any(row, "spent_at")? {
-        None => None,
-        Some(at) => Some(Spent {
-            at,
-            successor: TokenHash::from_bytes(row.get("successor")?),
-            sealed: row.get("sealed")?,
-        }),
-    };
     Ok(RefreshTokenWithGrant {
         token: RefreshTokenRecord {
             hash,
@@ -175,10 +159,9 @@ fn refresh_token(
             grant: grant.grant.id,
             issued_at: moment(row, "issued_at")?,
             expires_at: moment(row, "expires_at")?,
-            spent,
         },
+        spent_at: moment_if_any(row, "spent_at")?,
         grant,
-        successor_is_spent: row.get("successor_is_spent")?,
     })
 }
 

@@ -3,7 +3,8 @@
 //! An exchange spends the old token and stores the new pair in one step. Beside the old token stays the answer, sealed
 //! under a key that only a holder of the old token can derive. Who presents the old token again within the window, before
 //! the successor was exchanged, gets that same answer: a lost reply or five processes sharing a token sign nobody out,
-//! and there is never more than one successor. After the window a replay ends the whole grant.
+//! and there is never more than one successor. After the window a replay ends the whole grant. The store alone judges a spent
+//! token, by one clock: to a node whose clock is off it would be honest or stolen at the wrong time.
 
 use mcp_authflow_jose::SealingKey;
 use mcp_authflow_types::{
@@ -22,7 +23,6 @@ use crate::{
     },
     record::{Grant, GrantedResource},
     server::{AuthorizationServer, FormRequest},
-    settings::Lifetimes,
 };
 
 /// What arrives.
@@ -39,16 +39,9 @@ struct Plan<'a> {
     granted: &'a GrantedResource,
     access_scope: Scope,
     said_scope: Scope,
-    step: Step<'a>,
-}
-
-/// What to do about it.
-#[derive(Debug, PartialEq, Eq)]
-enum Step<'a> {
-    /// Exchange it.
-    Rotate,
-    /// It was exchanged a moment ago: say the same again.
-    Repeat(&'a [u8]),
+    /// The store is asked all the same, of a spent token: there is nothing to be had for it, but reuse ends a grant whatever
+    /// its resources.
+    resource_is_gone: bool,
 }
 
 /// Why there are no tokens for a refresh token.
@@ -100,19 +93,22 @@ impl Params {
             .ok_or_else(|| ErrorResponse::missing("refresh_token"))?;
         Ok(Self {
             refresh_token: RefreshToken::parse(token).ok(),
-            scope: form.value("scope").map(Scope::parse).transpose().map_err(drop),
+            scope: form
+                .value("scope")
+                .map(Scope::parse_asked)
+                .transpose()
+                .map_err(drop),
             resource: read_resource(form),
         })
     }
 }
 
-/// Decides what a refresh token is good for. Requests that ask for too much are refused before anything is spent;
-/// reuse is judged when every binding has been checked.
+/// Decides what a refresh token is good for. Requests that ask for too much are refused before anything is spent. Whether
+/// a spent token is repeated or reused is not decided here but by the store, and asked only when every binding holds.
 fn decide<'a>(
     found: &'a RefreshTokenWithGrant,
     client: &AuthenticatedClient,
     params: &Params,
-    lifetimes: &Lifetimes,
     now: Timestamp,
 ) -> Result<Plan<'a>, Reason> {
     let grant = &found.grant.grant;
@@ -142,30 +138,22 @@ fn decide<'a>(
         granted,
         params.scope.as_ref().map_err(|()| Reason::WiderScope)?.as_ref(),
     )?;
-    // 5. RFC 9700 §4.14.2: unspent, or spent a moment ago and its successor not yet used.
-    let step = match &found.token.spent {
-        None if found.token.expires_at.has_passed(now) => return Err(Reason::Expired),
-        None => Step::Rotate,
-        Some(spent) => {
-            // Measured as the store does: a window of zero is never open, not even to a clock that is behind.
-            let window_is_open =
-                now.since(spent.at) < lifetimes.refresh_retry_window && !found.successor_is_spent;
-            if !window_is_open {
-                return Err(Reason::Reused);
-            }
-            Step::Repeat(&spent.sealed)
+    // 5. An unspent token is exchanged while it is fresh, and for a resource that is what it was when it was approved. A
+    //    spent one is judged by the store (RFC 9700 §4.14.2), long after its own expiry too.
+    let resource_is_gone = found.grant.gone.contains(&granted.resource);
+    if found.spent_at.is_none() {
+        if found.token.expires_at.has_passed(now) {
+            return Err(Reason::Expired);
         }
-    };
-    // 6. The resource is what it was when it was approved. After reuse, which ends a grant whatever its resources; before
-    //    an answer is repeated, whose access token would be dead.
-    if found.grant.gone.contains(&granted.resource) {
-        return Err(Reason::ResourceGone);
+        if resource_is_gone {
+            return Err(Reason::ResourceGone);
+        }
     }
     Ok(Plan {
         granted,
         access_scope,
         said_scope,
-        step,
+        resource_is_gone,
     })
 }
 
@@ -193,7 +181,6 @@ pub(crate) async fn run(
     now: Timestamp,
 ) -> Result<TokenResponse, ErrorResponse> {
     let params = Params::read(request.form)?;
-    let lifetimes = &server.settings().lifetimes;
 
     let peek = match &params.refresh_token {
         Some(token) => {
@@ -222,47 +209,42 @@ pub(crate) async fn run(
     let (Some(token), Some(found)) = (&params.refresh_token, &peek.token) else {
         return Err(exchange.refuse(None, Reason::Unknown));
     };
-    let plan = match decide(found, &client, &params, lifetimes, now) {
-        Ok(plan) => plan,
-        Err(reason) => return Err(exchange.punish(&found.grant.grant, reason).await),
-    };
     let grant = &found.grant.grant;
+    let plan = decide(found, &client, &params, now).map_err(|reason| exchange.refuse(Some(grant), reason))?;
     let context = context(&client, &plan);
-    let sealed = match &plan.step {
-        Step::Repeat(sealed) => sealed.to_vec(),
-        Step::Rotate => {
-            let minted = server.mint(
-                TokenPlan {
-                    grant,
-                    resource: &plan.granted.resource,
-                    access_scope: plan.access_scope.clone(),
-                    said_scope: plan.said_scope.clone(),
-                    with_refresh_token: true,
-                },
-                now,
-            );
-            match exchange.rotate(token, grant, &minted, &context).await? {
-                RotateRefreshToken::Rotated => {
-                    exchange.allow(grant, "rotated", &minted.tokens.access_token.hash);
-                    return Ok(minted.response);
-                }
-                RotateRefreshToken::Retried { sealed } => sealed,
-                RotateRefreshToken::Reused => return Err(exchange.punish(grant, Reason::Reused).await),
-                RotateRefreshToken::Gone => return Err(exchange.refuse(Some(grant), Reason::Ended)),
+    let minted = server.mint(
+        TokenPlan {
+            grant,
+            resource: &plan.granted.resource,
+            access_scope: plan.access_scope,
+            said_scope: plan.said_scope,
+            with_refresh_token: true,
+        },
+        now,
+    );
+    let reason = match exchange.rotate(token, grant, &minted, &context).await? {
+        RotateRefreshToken::Rotated => {
+            exchange.allow(grant, "rotated", &minted.tokens.access_token.hash);
+            return Ok(minted.response);
+        }
+        // What would be said again is dead.
+        RotateRefreshToken::Retried { .. } if plan.resource_is_gone => Reason::ResourceGone,
+        RotateRefreshToken::Retried { sealed } => match open(token, &context, &sealed, now) {
+            Some(response) => {
+                let what = "repeated within the retry window";
+                exchange.allow(grant, what, &response.access_token.hash());
+                return Ok(response);
             }
+            None => Reason::AnotherRequest,
+        },
+        // The whole family ends before the answer leaves.
+        RotateRefreshToken::Reused => {
+            server.store().revoke_grant(grant.id, now).await?;
+            Reason::Reused
         }
+        RotateRefreshToken::Gone => Reason::Ended,
     };
-    match open(token, &context, &sealed, now) {
-        Some(response) => {
-            exchange.allow(
-                grant,
-                "repeated within the retry window",
-                &response.access_token.hash(),
-            );
-            Ok(response)
-        }
-        None => Err(exchange.refuse(Some(grant), Reason::AnotherRequest)),
-    }
+    Err(exchange.refuse(Some(grant), reason))
 }
 
 /// One exchange, with what every step of it needs.
@@ -298,16 +280,6 @@ impl Exchange<'_> {
             .store()
             .rotate_refresh_token(&rotation, self.now)
             .await?)
-    }
-
-    /// Refuses; and where a spent token came back too late, ends its whole family before the answer leaves.
-    async fn punish(&self, grant: &Grant, reason: Reason) -> ErrorResponse {
-        if reason == Reason::Reused
-            && let Err(error) = self.server.store().revoke_grant(grant.id, self.now).await
-        {
-            return error.into();
-        }
-        self.refuse(Some(grant), reason)
     }
 
     fn refuse(&self, grant: Option<&Grant>, reason: Reason) -> ErrorResponse {

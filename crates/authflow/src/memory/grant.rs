@@ -60,8 +60,7 @@ impl State {
         }
         self.add_access_token(access_token);
         if let Some(token) = &tokens.refresh_token {
-            self.refresh_tokens
-                .insert(token.bucket, token.hash, token.clone());
+            self.add_refresh_token(token.clone());
         }
         RedeemCode::Redeemed
     }

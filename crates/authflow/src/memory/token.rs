@@ -2,19 +2,25 @@
 
 use mcp_authflow_types::{ClientId, Timestamp, TokenHash, secret::ExpiryBucket};
 
-use super::{KeptAccessToken, MemoryStore, State};
+use super::{KeptAccessToken, KeptRefreshToken, MemoryStore, Spent, State};
 use crate::{
     port::store::{
         AccessTokenPeek, IssueAccessToken, LiveAccessToken, RefreshTokenPeek, RefreshTokenWithGrant,
         RotateRefreshToken, Rotation, Standing, StoreResult, TokenStore,
     },
-    record::{AccessTokenRecord, Spent},
+    record::{AccessTokenRecord, RefreshTokenRecord},
 };
 
 impl State {
     pub(super) fn add_access_token(&mut self, token: KeptAccessToken) {
         let (bucket, hash) = (token.record.bucket, token.record.hash);
         self.access_tokens.insert(bucket, hash, token);
+    }
+
+    pub(super) fn add_refresh_token(&mut self, record: RefreshTokenRecord) {
+        let (bucket, hash) = (record.bucket, record.hash);
+        self.refresh_tokens
+            .insert(bucket, hash, KeptRefreshToken { record, spent: None });
     }
 
     fn live_access_token(
@@ -58,13 +64,12 @@ impl State {
         bucket: ExpiryBucket,
         resource_may_be_unregistered: bool,
     ) -> Option<RefreshTokenWithGrant> {
-        let token = self.refresh_tokens.find(bucket, token)?;
-        let grant = self.grants.get(&token.grant)?;
-        let successor = token.spent.as_ref().map(|spent| spent.successor);
+        let KeptRefreshToken { record, spent } = self.refresh_tokens.find(bucket, token)?;
+        let grant = self.grants.get(&record.grant)?;
         Some(RefreshTokenWithGrant {
-            token: token.clone(),
+            token: record.clone(),
+            spent_at: spent.as_ref().map(|spent| spent.at),
             grant: self.with_standing(grant, resource_may_be_unregistered),
-            successor_is_spent: successor.is_some_and(|successor| self.is_spent(&successor, bucket)),
         })
     }
 
@@ -72,7 +77,7 @@ impl State {
         let Some(presented) = self
             .refresh_tokens
             .find(rotation.bucket, &rotation.presented)
-            .filter(|token| token.grant == rotation.grant)
+            .filter(|token| token.record.grant == rotation.grant)
         else {
             return RotateRefreshToken::Gone;
         };
@@ -91,7 +96,7 @@ impl State {
                 RotateRefreshToken::Reused
             };
         }
-        if presented.expires_at.has_passed(now) {
+        if presented.record.expires_at.has_passed(now) {
             return RotateRefreshToken::Gone;
         }
         let Some(access_token) = self.beneath(kept, &rotation.access_token) else {
@@ -105,8 +110,7 @@ impl State {
                 sealed: rotation.sealed.clone(),
             });
         }
-        self.refresh_tokens
-            .insert(successor.bucket, successor.hash, successor.clone());
+        self.add_refresh_token(successor.clone());
         self.add_access_token(access_token);
         RotateRefreshToken::Rotated
     }

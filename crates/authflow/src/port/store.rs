@@ -5,7 +5,8 @@
 //! asked again. `mcp_authflow_testkit::store_contract!` is the definition: every store passes the same tests.
 //!
 //! Verbs take `now`, the node's clock. A store that has a clock of its own (PostgreSQL) may compare expiries with that
-//! instead; the contract's tests use the real time for this reason.
+//! instead; the contract's tests use the real time for this reason. What one verb wrote down as the time of something is
+//! compared with the same clock by the next: the retry window of a refresh token is the store's to measure.
 
 mod client;
 mod grant;

@@ -1,11 +1,11 @@
-//! A refresh token as it is kept: live, or spent with a sealed copy of what it was exchanged for.
+//! A refresh token as it is kept.
 
 use mcp_authflow_types::{Timestamp, TokenHash, secret::ExpiryBucket};
 
 use super::GrantId;
 
-/// A refresh token as it is kept. Spent ones stay until the end of their grant, so that reuse is recognised as long as
-/// the family lives.
+/// A refresh token as it is kept. Spent ones stay until the end of their grant, each with a sealed copy of what it was
+/// exchanged for, so that reuse is recognised as long as the family lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshTokenRecord {
     /// The token's digest.
@@ -18,17 +18,4 @@ pub struct RefreshTokenRecord {
     pub issued_at: Timestamp,
     /// From when on it is no good, for want of use.
     pub expires_at: Timestamp,
-    /// What became of it.
-    pub spent: Option<Spent>,
-}
-
-/// What became of a refresh token that was exchanged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spent {
-    /// When.
-    pub at: Timestamp,
-    /// The digest of the refresh token it was exchanged for.
-    pub successor: TokenHash,
-    /// The answer of that exchange, sealed under a key that only a holder of this token can derive.
-    pub sealed: Vec<u8>,
 }

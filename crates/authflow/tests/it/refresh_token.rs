@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcp_authflow::port::store::{ClientStore as _, GrantStore as _};
-use mcp_authflow_testkit::params::Params;
+use mcp_authflow_testkit::{cast::R2, params::Params};
 use mcp_authflow_types::{ErrorCode, ErrorResponse};
 
 use crate::scene::{Scene, refresh_token, refused};
@@ -91,6 +91,35 @@ async fn a_request_for_too_much_costs_nothing() {
         ErrorResponse::missing("refresh_token")
     );
     scene.token("PUB", &good).await.unwrap();
+}
+
+/// P5: whoever got hold of a spent token, and asks for what it is not good for, signs nobody out.
+#[tokio::test]
+async fn a_near_miss_with_a_spent_token_ends_nothing() {
+    let scene = Scene::new().await;
+    let first = scene.tokens_for("PUB").await;
+    let second = scene.refresh("PUB", &first).await.unwrap();
+    let replay = Params::refresh("PUB", refresh_token(&first));
+    for elapsed in [0, 60] {
+        scene.wait(elapsed);
+        for (near_miss, code) in [
+            (replay.clone().set("client_id", "EVIL"), ErrorCode::InvalidGrant),
+            (replay.clone().set("client_id", "WEB"), ErrorCode::InvalidGrant),
+            (replay.clone().set("scope", "admin"), ErrorCode::InvalidScope),
+            (replay.clone().set("scope", "mcp:write"), ErrorCode::InvalidScope),
+            (replay.clone().set("scope", " "), ErrorCode::InvalidScope),
+            (replay.clone().set("resource", R2), ErrorCode::InvalidTarget),
+            (replay.clone().and("resource", R2), ErrorCode::InvalidTarget),
+            (
+                replay.clone().set("resource", "rs1.test"),
+                ErrorCode::InvalidTarget,
+            ),
+        ] {
+            refused(scene.token("PUB", &near_miss).await, code);
+        }
+        assert!(scene.opens_r1(&second).await);
+    }
+    scene.refresh("PUB", &second).await.unwrap();
 }
 
 /// CA-17, RT-07

@@ -2,10 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mcp_authflow_testkit::{failing_store::Fault, params::Params};
+use mcp_authflow::port::store::ResourceStore as _;
+use mcp_authflow_testkit::{
+    cast::{self, R1, R2},
+    failing_store::Fault,
+    params::Params,
+};
 use mcp_authflow_types::{ErrorCode, TokenResponse};
 
-use crate::scene::{Scene, refresh_token, refused};
+use crate::scene::{BEGINS_AT, Scene, refresh_token, refused};
 
 fn assert_same(one: &TokenResponse, other: &TokenResponse) {
     assert_eq!(one.access_token.expose(), other.access_token.expose());
@@ -57,6 +62,86 @@ async fn a_window_of_zero_is_strict() {
     let answer = scene.refresh("PUB", &old).await.unwrap();
     refused(scene.refresh("PUB", &old).await, ErrorCode::InvalidGrant);
     refused(scene.refresh("PUB", &answer).await, ErrorCode::InvalidGrant);
+}
+
+/// RT-18: zero is strict for a clock that steps back, too; another window is open to it.
+#[tokio::test]
+async fn a_clock_that_steps_back_opens_no_window_of_zero() {
+    for (window, is_open) in [(0, false), (30, true)] {
+        let scene = Scene::with(|settings| {
+            settings.lifetimes.refresh_retry_window = Duration::from_secs(window);
+        })
+        .await;
+        let old = scene.tokens_for("PUB").await;
+        let answer = scene.refresh("PUB", &old).await.unwrap();
+        scene.clock.set(BEGINS_AT - Duration::from_secs(1));
+        assert_eq!(scene.refresh("PUB", &old).await.is_ok(), is_open);
+        assert_eq!(scene.refresh("PUB", &answer).await.is_ok(), is_open);
+    }
+}
+
+/// By default 30 s, to the second.
+#[tokio::test]
+async fn the_window_is_as_long_as_it_is_said_to_be() {
+    for (window, elapsed, is_open) in [
+        (30, 0, true),
+        (30, 29, true),
+        (30, 30, false),
+        (300, 299, true),
+        (300, 300, false),
+        (1, 0, true),
+        (1, 1, false),
+    ] {
+        let scene = Scene::with(|settings| {
+            if window != 30 {
+                settings.lifetimes.refresh_retry_window = Duration::from_secs(window);
+            }
+        })
+        .await;
+        let old = scene.tokens_for("PUB").await;
+        let answer = scene.refresh("PUB", &old).await.unwrap();
+        scene.wait(elapsed);
+        let again = scene.refresh("PUB", &old).await;
+        assert_eq!(again.is_ok(), is_open, "{elapsed} s of {window}");
+        // What is repeated harms nobody, what is reused ends the family.
+        assert_eq!(scene.opens_r1(&answer).await, is_open, "{elapsed} s of {window}");
+    }
+}
+
+/// AU-12: what would be said again is dead, and whoever asks for it is told so and harmed no further; after the window
+/// reuse is reuse.
+#[tokio::test]
+async fn the_window_is_of_no_use_for_a_resource_that_is_gone() {
+    for (elapsed, code, line, lives) in [
+        (
+            29,
+            ErrorCode::InvalidTarget,
+            "refresh Refused: the resource is no longer registered as it was when it was approved",
+            true,
+        ),
+        (
+            30,
+            ErrorCode::InvalidGrant,
+            "refresh Alarm: the refresh token was used before",
+            false,
+        ),
+    ] {
+        let scene = Scene::new().await;
+        let request = Params::authorize("PUB")
+            .set("scope", "mcp:read tasks:run offline_access")
+            .and("resource", R2);
+        let approved = scene.code(&request, Scene::alice()).await;
+        let redeem = Params::redeem("PUB", &approved);
+        let old = scene.token("PUB", &redeem).await.unwrap();
+        let answer = scene.refresh("PUB", &old).await.unwrap();
+        assert!(scene.store.remove_resource(&cast::resource(R1)).await.unwrap());
+        scene.wait(elapsed);
+        scene.audit.drain();
+        refused(scene.refresh("PUB", &old).await, code);
+        assert_eq!(scene.audit.lines(), [line]);
+        let at_r2 = Params::refresh("PUB", refresh_token(&answer)).set("resource", R2);
+        assert_eq!(scene.token("PUB", &at_r2).await.is_ok(), lives);
+    }
 }
 
 /// RT-02: another scope order is the same request, another scope or resource is not; the family lives on.
@@ -124,11 +209,11 @@ async fn whoever_lost_the_answer_gets_it_by_asking_again() {
         (error.code, error.status()),
         (ErrorCode::TemporarilyUnavailable, 504)
     );
-    // It was committed all the same. The retry finds it so, and does not ask to rotate.
+    // It was committed all the same, and the retry finds it so.
+    scene.store.heal();
     let answer = scene.refresh("PUB", &old).await.unwrap();
     assert_same(&answer, &scene.refresh("PUB", &old).await.unwrap());
     assert!(scene.opens_r1(&answer).await);
-    scene.store.heal();
     scene.refresh("PUB", &answer).await.unwrap();
 }
 

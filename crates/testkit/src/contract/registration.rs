@@ -287,6 +287,10 @@ pub async fn reuse_is_recognised_after_the_resource_is_gone(store: &dyn WholeSto
         .unwrap();
     assert_eq!(answer, RotateRefreshToken::Rotated);
     remove(store, &scene.resource).await;
+    let retry = sample::rotation(&scene.grant, &refresh);
+    let answer = store.rotate_refresh_token(&retry, sample::now()).await.unwrap();
+    let sealed = rotation.sealed;
+    assert_eq!(answer, RotateRefreshToken::Retried { sealed });
     let replay = sample::tokens(&scene.grant);
     let answer = store
         .redeem_code(&scene.grant.code.hash, &replay, sample::now())

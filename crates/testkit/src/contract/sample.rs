@@ -258,7 +258,6 @@ pub fn refresh_token(grant: &Grant) -> RefreshTokenRecord {
         grant: grant.id,
         issued_at: now(),
         expires_at: in_seconds(14 * 86_400),
-        spent: None,
     }
 }
 

@@ -158,5 +158,5 @@ pub async fn is_unspent(store: &dyn WholeStore, token: &RefreshTokenRecord) -> b
     use mcp_authflow::port::store::Standing;
     peek(store, token)
         .await
-        .is_some_and(|one| one.token.spent.is_none() && one.grant.standing == Standing::Live)
+        .is_some_and(|one| one.spent_at.is_none() && one.grant.standing == Standing::Live)
 }

@@ -21,10 +21,11 @@ pub struct NewTokens {
 pub struct RefreshTokenWithGrant {
     /// The refresh token.
     pub token: RefreshTokenRecord,
+    /// When it was exchanged, by the store's clock, if it was. Whether it may be presented again is not to be judged from
+    /// this: `rotate_refresh_token` answers it.
+    pub spent_at: Option<Timestamp>,
     /// Its grant.
     pub grant: GrantWithStanding,
-    /// Whether the successor, of a spent token, was spent itself.
-    pub successor_is_spent: bool,
 }
 
 /// A refresh token and a client, read in one snapshot.
@@ -51,7 +52,7 @@ pub struct Rotation {
     pub access_token: AccessTokenRecord,
     /// The answer of this exchange, sealed; kept with the presented token.
     pub sealed: Vec<u8>,
-    /// How long the same answer may be had again. Zero is strict.
+    /// How long the same answer may be had again, by the store's clock. Zero is strict.
     pub retry_window: Duration,
 }
 
@@ -61,12 +62,13 @@ pub struct Rotation {
 pub enum RotateRefreshToken {
     /// This caller won: the presented token is spent, its successor stored.
     Rotated,
-    /// Somebody was faster, within the retry window, and the successor is unspent: the sealed answer of that exchange.
+    /// The token was spent before, less than the retry window ago, and its successor is unspent: the sealed answer of that
+    /// exchange.
     Retried {
         /// The answer, openable with the presented token.
         sealed: Vec<u8>,
     },
-    /// The token was spent before, and its window is over.
+    /// The token was spent before, and its window is over, by time or because the successor was spent.
     Reused,
     /// The token is unknown or expired, or its grant or the access token's resource no longer stands.
     Gone,
@@ -144,8 +146,10 @@ pub trait TokenStore: Send + Sync {
     /// Re-checked in the same step: unspent, unexpired, its grant not revoked and not ended, client and subject as the
     /// grant knew them, the registration under which the access token's resource was approved not ended; to that one the
     /// access token is tied. Whoever finds the token spent gets the sealed answer, as long as less than `retry_window` has
-    /// passed since and the successor is unspent. In this order: a grant that no longer stands answers `Gone`, a spent
-    /// token `Retried` or `Reused` even after its own expiry, an expired one or one for a resource that is gone `Gone`.
+    /// passed since and the successor is unspent. This is the only judge of a spent token: both times are told by one clock,
+    /// the store's own where it has one, so that a node whose clock is off neither ends an honest family nor lets a late
+    /// replay pass. In this order: a grant that no longer stands answers `Gone`; a spent token `Retried` or `Reused`, even
+    /// after its own expiry and whatever became of the resource; an expired one, or one for a resource that is gone, `Gone`.
     async fn rotate_refresh_token(
         &self,
         rotation: &Rotation,
