@@ -5,7 +5,7 @@
 //! ```
 //!
 //! serves `http://127.0.0.1:8000`: the app's own front page at `/`, and beside it everything that an MCP client asks
-//! of an authorization server. The whole login and consent is the one function below, [`MyLogin::interact`].
+//! of an authorization server. The whole login and consent is one function, `interact` of [`MyLogin`].
 //!
 //! | file | what |
 //! |---|---|

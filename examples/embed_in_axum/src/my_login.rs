@@ -46,7 +46,7 @@ impl Interact for MyLogin {
 
 /// One page for everything. It says where the answer will go, since that is the one thing a client cannot invent.
 fn page(pending: &Pending, visit: &Visit, problem: &str) -> Html<String> {
-    let asked: String = pending
+    let asked: Vec<String> = pending
         .resources()
         .iter()
         .map(|one| {
@@ -57,6 +57,7 @@ fn page(pending: &Pending, visit: &Visit, problem: &str) -> Html<String> {
             )
         })
         .collect();
+    let asked = asked.join("");
     Html(format!(
         r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>My app</title>
 <h1>Sign in to my app</h1>

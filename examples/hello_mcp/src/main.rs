@@ -39,7 +39,7 @@ struct Settings {
     /// The address to listen on; port 0 picks a free one.
     #[arg(long, env = "HELLO_MCP_LISTEN", default_value = "127.0.0.1:8001")]
     listen: SocketAddr,
-    /// This server's URL as clients know it [default: http://<listen>/mcp].
+    /// This server's URL as clients know it [default: http:// and the address above, then /mcp].
     #[arg(long, env = "HELLO_MCP_RESOURCE")]
     resource: Option<String>,
     /// The authorization server that issues tokens for it.

@@ -2,7 +2,7 @@
 //!
 //! Every page is a struct of plain facts (`LoginView`, `ConsentView`, …), one template in `templates/`, and
 //! one method of [`Pages`] that turns the one into the other. Pages carry no script, no inline style and nothing
-//! from elsewhere; [`Page::into_response`] adds the headers that hold browsers to that.
+//! from elsewhere; turning a [`Page`] into a response adds the headers that hold browsers to that.
 //!
 //! ```text
 //! record ──▶ view struct ──▶ Pages::consent ──▶ Page { status, html, form_targets } ──▶ Response
