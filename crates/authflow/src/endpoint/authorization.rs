@@ -6,8 +6,9 @@
 //!          └──────── ShowPage ───────────┘    └───────── SendBack (or ShowPage for strangers) ─────────┘
 //! ```
 //!
-//! Each arrow is a step that the types do not let anyone skip: only [`Client::redirect_target`] makes the
-//! [`RedirectTarget`] without which nothing can leave for the client.
+//! Each arrow is a step that the types do not let anyone skip: only
+//! [`Client::redirect_target`](crate::record::Client::redirect_target) makes the
+//! [`RedirectTarget`](crate::record::RedirectTarget) without which nothing can leave for the client.
 
 mod answer;
 mod page_reason;
