@@ -1,8 +1,8 @@
 //! The client credentials grant (RFC 6749 §4.4): a machine acts for itself. There is never a refresh token (§4.4.3).
 
 use mcp_authflow_types::{
-    AccessToken, ErrorCode, ErrorResponse, Form, GrantType, Resource, Scope, Timestamp, TokenResponse,
-    scope::OFFLINE_ACCESS,
+    AccessToken, ErrorCode, ErrorResponse, Form, GrantType, Resource, Scope, ScopeToken, Timestamp,
+    TokenResponse, scope::OFFLINE_ACCESS,
 };
 
 use super::read_resource;
@@ -86,8 +86,15 @@ fn decide<'a>(
     }
     // 3. RFC 6749 §3.3: without a ceiling of the operator's there is nothing to give; with one, what of it this resource
     //    knows. `offline_access` means nothing to a machine.
-    let ceiling = client.profile.scope.clone().unwrap_or_default();
-    let allowed = resource.scope().narrow_to(&ceiling).without(OFFLINE_ACCESS);
+    let is_known =
+        |token: &&ScopeToken| token.as_str() != OFFLINE_ACCESS && resource.describe(token.as_str()).is_some();
+    let ceiling = client.profile.scope.as_ref();
+    let allowed: Scope = ceiling
+        .into_iter()
+        .flat_map(Scope::iter)
+        .filter(is_known)
+        .cloned()
+        .collect();
     let scope = match params.scope.as_ref().map_err(|()| Reason::NoScope)? {
         None => allowed,
         Some(asked) => asked.narrow_to(&allowed),

@@ -4,21 +4,19 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
 use clap::Args;
-use http::{HeaderValue, header};
 use mcp_authflow::{
     AuthorizationServer,
     port::{Clock as _, Entropy},
 };
-use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 use super::output::say;
 use crate::{
     bootstrap,
     config::{Config, Database},
     http::{
+        around::{Around, around},
         health::{self, Draining},
         listen,
-        request_id::{self, Notes},
     },
     login::{self, People},
     pages::{OneLine, Pages, Site},
@@ -118,39 +116,15 @@ fn pages(config: &Config) -> anyhow::Result<Pages> {
 /// All routes, with what stands around them.
 fn app(config: &Config, server: AuthorizationServer, people: People, draining: Draining) -> Router {
     let process = u32::from_be_bytes((&SystemEntropy as &dyn Entropy).draw());
-    let notes = Arc::new(Notes::new(process, config.trusted_proxies.clone()));
-    let mut app = mcp_authflow_axum::router(server.clone(), people.clone())
+    let state = Arc::new(Around::new(
+        process,
+        config.trusted_proxies.clone(),
+        &config.issuer,
+    ));
+    mcp_authflow_axum::router(server.clone(), people.clone())
         .merge(health::router(server, draining))
         .merge(login::router(people))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(notes, request_id::take_note));
-    if config.issuer.is_https() {
-        app = app.layer(SetResponseHeaderLayer::if_not_present(
-            header::STRICT_TRANSPORT_SECURITY,
-            HeaderValue::from_static("max-age=31536000"),
-        ));
-    }
-    app
-}
-
-/// A defect of ours ends one request, with the bland answer; what it was stands in the log.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the layer hands the panic over by value"
-)]
-fn panicked(defect: Box<dyn std::any::Any + Send>) -> http::Response<axum::body::Body> {
-    let what = defect
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| defect.downcast_ref::<String>().cloned());
-    tracing::error!(what, "a handler panicked");
-    let error = mcp_authflow_types::ErrorResponse::new(mcp_authflow_types::ErrorCode::ServerError);
-    let mut response = http::Response::new(axum::body::Body::from(error.body()));
-    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+        .layer(middleware::from_fn_with_state(state, around))
 }
 
 /// Tells the person at the terminal where the server is, and how to begin.

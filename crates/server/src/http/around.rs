@@ -1,0 +1,128 @@
+//! What happens around every request: it gets a name, its caller's address is noted, a defect of ours ends it and nothing
+//! else, and its answer says what every answer says.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use futures_util::FutureExt as _;
+use http::{HeaderValue, StatusCode, header};
+use mcp_authflow_types::{ErrorCode, ErrorResponse, Issuer};
+use tracing::Instrument as _;
+
+use super::{proxies::TrustedProxies, request_id::RequestIds};
+
+/// What is known around every request.
+#[derive(Debug)]
+pub(crate) struct Around {
+    ids: RequestIds,
+    proxies: TrustedProxies,
+    is_https: bool,
+}
+
+impl Around {
+    /// `process` is random, so that nodes and restarts do not share names of requests.
+    pub(crate) fn new(process: u32, proxies: TrustedProxies, issuer: &Issuer) -> Self {
+        Self {
+            ids: RequestIds::new(process),
+            proxies,
+            is_https: issuer.is_https(),
+        }
+    }
+}
+
+/// Handles a request from its first moment to its last. What a caller sends as a name for it is not taken: it would be its
+/// words in our log.
+pub(crate) async fn around(State(around): State<Arc<Around>>, mut request: Request, next: Next) -> Response {
+    around.proxies.note_client_address(&mut request);
+    let id = around.ids.next();
+    request.extensions_mut().insert(id);
+    let name = id.to_string();
+    let span = tracing::info_span!("request", id = name);
+    // The line for each request is written only where somebody asks for it.
+    let told = tracing::enabled!(target: "http", tracing::Level::DEBUG)
+        .then(|| (request.method().clone(), request.uri().path().to_owned()));
+
+    let answered = AssertUnwindSafe(next.run(request))
+        .catch_unwind()
+        .instrument(span.clone())
+        .await;
+    let mut response = answered.unwrap_or_else(|defect| span.in_scope(|| panicked(&*defect)));
+
+    if let Some((method, path)) = told {
+        span.in_scope(|| {
+            tracing::debug!(target: "http", %method, path, status = response.status().as_u16(), "answered");
+        });
+    }
+    let headers = response.headers_mut();
+    if let Ok(name) = HeaderValue::try_from(name) {
+        headers.insert("x-request-id", name);
+    }
+    if around.is_https {
+        headers.insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000"),
+        );
+    }
+    response
+}
+
+/// A defect of ours ends one request, with the bland answer; what it was stands in the log.
+fn panicked(defect: &(dyn Any + Send)) -> Response {
+    let what = defect
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| defect.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(what, "a handler panicked");
+    let error = ErrorResponse::new(ErrorCode::ServerError);
+    let mut response = Response::new(Body::from(error.body()));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use axum::{Router, middleware, routing::get};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    /// F-10
+    #[tokio::test]
+    async fn a_handler_that_panics_ends_its_request_and_nothing_else() {
+        let issuer = Issuer::parse("https://auth.example").unwrap();
+        let state = Arc::new(Around::new(7, TrustedProxies::default(), &issuer));
+        let app = Router::new()
+            .route("/good", get(async || "good"))
+            .route(
+                "/bad",
+                get(async || -> &'static str { panic!("a secret thought") }),
+            )
+            .layer(middleware::from_fn_with_state(state, around));
+        let ask = async |path: &str| {
+            app.clone()
+                .oneshot(Request::get(path).body(Body::empty()).unwrap())
+                .await
+                .unwrap()
+        };
+        let bad = ask("/bad").await;
+        assert_eq!(bad.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(bad.headers()["x-request-id"], "00000007-1");
+        let body = axum::body::to_bytes(bad.into_body(), 1_000).await.unwrap();
+        assert!(
+            body.starts_with(b"{\"error\":\"server_error\"") && !body.windows(6).any(|six| six == b"secret")
+        );
+        let good = ask("/good").await;
+        assert_eq!(good.status(), StatusCode::OK);
+        assert_eq!(good.headers()["x-request-id"], "00000007-2");
+        assert_eq!(good.headers()["strict-transport-security"], "max-age=31536000");
+    }
+}
