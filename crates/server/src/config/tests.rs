@@ -1,0 +1,191 @@
+//! What is read from where, and what is refused.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+use super::*;
+
+fn read(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Config, String> {
+    let mut layers = Layers::default();
+    layers
+        .add_text(file, Path::new("authflow.toml"))
+        .map_err(|error| error.to_string())?;
+    layers.add_environment(
+        environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
+    for (key, value) in flags {
+        layers.add_flag(key, value);
+    }
+    Config::read(layers).map_err(|error| error.to_string())
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let file = "listen = \"127.0.0.1:1001\"\n[lifetimes]\ncode = \"30s\"\naccess_token = \"5m\"";
+    let environment = [
+        ("AUTHFLOW_LISTEN", "127.0.0.1:1002"),
+        ("AUTHFLOW_LIFETIMES__CODE", "40s"),
+    ];
+    let config = read(file, &environment, &[("listen", "127.0.0.1:1003")]).unwrap();
+    assert_eq!(config.listen.port(), 1003);
+    assert_eq!(config.issuer.as_str(), "http://127.0.0.1:1003");
+    assert_eq!(config.settings.lifetimes.code, Duration::from_secs(40));
+    assert_eq!(config.settings.lifetimes.access_token, Duration::from_secs(300));
+    assert_eq!(config.settings.lifetimes.grant, Duration::from_secs(90 * 86_400));
+}
+
+#[test]
+fn a_mistake_is_told_with_key_value_and_remedy() {
+    for (file, environment, said) in [
+        ("lifetime = 1", &[][..], "unknown key `lifetime` in authflow.toml"),
+        (
+            "[lifetimes]\ncodes = \"1s\"",
+            &[],
+            "did you mean `lifetimes.code`?",
+        ),
+        (
+            "",
+            &[("AUTHFLOW_ISUER", "x")],
+            "unknown key `isuer` in the environment variable AUTHFLOW_ISUER",
+        ),
+        (
+            "issuer = \"https://a.example/\"",
+            &[],
+            "leave the issuer's trailing slash out",
+        ),
+        ("issuer = \"http://a.example\"", &[], "an issuer is https"),
+        ("issuer = 7", &[], "issuer"),
+        ("[lifetimes]\ncode = \"2 weeks\"", &[], "lifetimes.code"),
+        ("[lifetimes]\ncode = \"0s\"", &[], "between 1s and 10m"),
+        ("listen = \"0.0.0.0:80\"", &[], "set issuer to the public address"),
+        (
+            "listen = \"0.0.0.0:80\"\nissuer = \"https://a.example\"",
+            &[],
+            "behind_tls_proxy",
+        ),
+        (
+            "listen = \"0.0.0.0:80\"\nissuer = \"https://a.example\"\nbehind_tls_proxy = true",
+            &[],
+            "trusted_proxies",
+        ),
+        (
+            "issuer = \"https://a.example\"",
+            &[],
+            "set trusted_proxies to its address, such as \"127.0.0.1\"",
+        ),
+        (
+            "issuer = \"https://a.example\"\nbehind_tls_proxy = true",
+            &[],
+            "set trusted_proxies",
+        ),
+        (
+            "database_url = \"mysql://x\"",
+            &[],
+            "memory:, sqlite:PATH or postgres://",
+        ),
+        ("", &[("DATABASE_URL", "postgres://u@h/d")], "server_key_file"),
+        ("[tls]\nkey_file = \"x\"", &[], "tls.certificate_file"),
+        ("[log]\nformat = \"xml\"", &[], "text, json"),
+        ("[log]\nfilter = \"info,=x=\"", &[], "log.filter"),
+        ("\nlisten = ", &[], "authflow.toml:2:10: "),
+    ] {
+        let error = read(file, environment, &[]).unwrap_err();
+        assert!(error.contains(said), "{file:?} {environment:?}: {error}");
+    }
+}
+
+#[test]
+fn the_reference_names_every_key() {
+    let reference = include_str!("../../../../docs/configuration.md");
+    for one in read("", &[], &[]).unwrap().effective {
+        assert!(
+            reference.contains(&format!("`{}`", one.key)),
+            "{} is not in docs/configuration.md",
+            one.key
+        );
+    }
+}
+
+#[test]
+fn plain_http_is_spoken_on_loopback_and_to_named_proxies() {
+    let tls = "[tls]\ncertificate_file = \"c\"\nkey_file = \"k\"";
+    for file in [
+        String::new(),
+        "issuer = \"http://localhost:8000\"".to_owned(),
+        "issuer = \"https://a.example\"\ntrusted_proxies = \"127.0.0.1\"".to_owned(),
+        "listen = \"0.0.0.0:80\"\nissuer = \"https://a.example\"\nbehind_tls_proxy = true\n\
+         trusted_proxies = [\"10.0.0.0/8\", \"::1\"]"
+            .to_owned(),
+        format!("listen = \"0.0.0.0:443\"\nissuer = \"https://a.example\"\n{tls}"),
+    ] {
+        assert_eq!(read(&file, &[], &[]).err(), None, "{file}");
+    }
+}
+
+#[test]
+fn a_setting_that_weakens_safety_is_named_dangerous_and_told_at_the_start() {
+    let dangers = |file: &str| read(file, &[], &[]).unwrap().dangers();
+    let public = "issuer = \"https://a.example\"\ntrusted_proxies = \"127.0.0.1\"\n";
+    let set = format!("{ACCEPT_UNREGISTERED} = true");
+    assert!(
+        read("", &[], &[])
+            .unwrap()
+            .settings
+            .accept_unregistered_loopback_resources
+    );
+    assert_eq!(dangers(&set), [""; 0]);
+    assert_eq!(dangers(public), [""; 0]);
+    let [danger] = dangers(&format!("{public}{set}")).try_into().unwrap();
+    assert!(
+        danger.starts_with("dangerous_accept_unregistered_loopback_resources = true"),
+        "{danger}"
+    );
+}
+
+#[test]
+fn verbs_are_quiet_but_for_the_audit_trail_unless_told_otherwise() {
+    let log = read("", &[], &[]).unwrap().log;
+    assert_eq!((&*log.filter, &*log.verb_filter), ("info", "warn,audit=info"));
+    let log = read("[log]\nfilter = \"debug\"", &[], &[]).unwrap().log;
+    assert_eq!((&*log.filter, &*log.verb_filter), ("debug", "debug"));
+}
+
+#[test]
+fn a_malformed_line_is_found_by_its_place_and_not_repeated() {
+    for (file, place) in [
+        ("database_url = \"postgres://u:hunter2@h/d", ":1:"),
+        ("listen = \"127.0.0.1:1\"\ndatabase_url = hunter2", ":2:16"),
+        ("database_url = \"postgres://u:hunter2@h/d\" x", ":1:"),
+        ("database_url = \"\\hunter2\"", ":1:"),
+        ("a = 1\ndatabase_url = 'a'\ndatabase_url = 'hunter2'", ":3:1"),
+    ] {
+        let error = read(file, &[], &[]).unwrap_err();
+        assert!(error.starts_with(&format!("authflow.toml{place}")), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn secrets_are_masked_when_shown() {
+    let environment = [
+        ("DATABASE_URL", "postgres://u:hunter2@h/d?password=hunter2"),
+        ("AUTHFLOW_SERVER_KEY_FILE", "/k"),
+    ];
+    let config = read("", &environment, &[]).unwrap();
+    let shown = format!("{config:?} {:?}", config.database);
+    assert!(
+        !shown.contains("hunter2") && shown.contains("DATABASE_URL"),
+        "{shown}"
+    );
+    for wrong in [
+        "mysql://u:hunter2@h",
+        "u:hunter2@h",
+        "host=h password='a hunter2'",
+    ] {
+        let error = read("", &[("DATABASE_URL", wrong)], &[]).unwrap_err();
+        assert!(
+            !error.contains("hunter2") && error.contains("postgres://"),
+            "{error}"
+        );
+    }
+}
