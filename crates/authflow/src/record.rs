@@ -18,6 +18,7 @@
 pub mod access_token;
 pub mod client;
 pub mod grant;
+mod identifier;
 pub mod interaction;
 pub mod refresh_token;
 pub mod resource;

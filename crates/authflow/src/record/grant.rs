@@ -1,12 +1,13 @@
 //! A grant: what a person approved. It is the root of every token descended from it; revoking it kills them all.
 
-use std::fmt;
-
 use mcp_authflow_types::{ClientId, CodeChallenge, Resource, Scope, Timestamp, TokenHash};
 
-/// A grant's identifier: 128 random bits. Not a secret, fit for logs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GrantId([u8; 16]);
+use super::identifier::random_identifier;
+
+random_identifier! {
+    /// A grant's identifier: 128 random bits. Not a secret, fit for logs.
+    GrantId
+}
 
 /// One resource with what is granted there.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -64,33 +65,6 @@ pub struct CodeBinding {
 impl GrantId {
     /// The most resources a grant may hold.
     pub const MAX_RESOURCES: usize = 8;
-
-    /// Makes an identifier from 128 random bits, or takes a stored one back.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The identifier, for a store.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-
-    /// Reads the 32 hexadecimal digits that `Display` prints.
-    pub fn parse(text: &str) -> Option<Self> {
-        mcp_authflow_types::hex::decode(text).map(Self)
-    }
-}
-
-impl fmt::Display for GrantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&mcp_authflow_types::hex::encode(&self.0))
-    }
-}
-
-impl fmt::Debug for GrantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GrantId({self})")
-    }
 }
 
 impl Grant {

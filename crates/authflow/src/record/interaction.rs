@@ -1,15 +1,14 @@
 //! An interaction: an authorization request, found good, that waits for a person in one browser.
 
-use std::fmt;
-
 use mcp_authflow_types::{ClientId, Prompt, Timestamp, TokenHash};
 
-use super::GrantedResource;
+use super::{GrantedResource, identifier::random_identifier};
 
-/// An interaction's identifier: 128 random bits, in the address of its pages. It opens nothing by itself: the browser
-/// that started the interaction must come with it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InteractionId([u8; 16]);
+random_identifier! {
+    /// An interaction's identifier: 128 random bits, in the address of its pages. It opens nothing by itself: the browser
+    /// that started the interaction must come with it.
+    InteractionId
+}
 
 /// A request that waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,35 +54,6 @@ pub struct PendingRequest {
     /// Whom the client expects to sign in: fills the form, proves nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login_hint: Option<String>,
-}
-
-impl InteractionId {
-    /// Makes an identifier from 128 random bits, or takes a stored one back.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The identifier, for a store.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-
-    /// Reads the 32 hexadecimal digits that `Display` prints.
-    pub fn parse(text: &str) -> Option<Self> {
-        mcp_authflow_types::hex::decode(text).map(Self)
-    }
-}
-
-impl fmt::Display for InteractionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&mcp_authflow_types::hex::encode(&self.0))
-    }
-}
-
-impl fmt::Debug for InteractionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "InteractionId({self})")
-    }
 }
 
 impl PendingRequest {
