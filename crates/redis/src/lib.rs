@@ -1,0 +1,1 @@
+//! Shared limits and replay memory in Redis.
