@@ -3,11 +3,13 @@
 pub mod audit;
 pub mod clock;
 pub mod entropy;
+pub mod fetch;
 pub mod rate_limit;
 pub mod store;
 
 pub use audit::{Audit, AuditEvent, AuditOutcome};
 pub use clock::Clock;
 pub use entropy::Entropy;
+pub use fetch::{DocumentKind, Fetch, FetchError, Fetched, Freshness, NoFetch};
 pub use rate_limit::{Admission, RateLimit};
 pub use store::{AccountStore, Store, StoreError};
