@@ -5,6 +5,7 @@ pub mod clock;
 pub mod entropy;
 pub mod fetch;
 pub mod rate_limit;
+pub mod replay;
 pub mod store;
 
 pub use audit::{Audit, AuditEvent, AuditOutcome};
@@ -12,4 +13,5 @@ pub use clock::Clock;
 pub use entropy::Entropy;
 pub use fetch::{DocumentKind, Fetch, FetchError, Fetched, Freshness, NoFetch};
 pub use rate_limit::{Admission, RateLimit};
+pub use replay::{OneTimeUse, RecordOnce, Replay, ReplayKind};
 pub use store::{AccountStore, Store, StoreError};
