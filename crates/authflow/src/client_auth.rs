@@ -189,7 +189,7 @@ pub fn authenticate(
         (Credential::Basic(secrets), _) => (Method::ClientSecretBasic, secrets.as_slice()),
         (Credential::Post(secret), _) => (Method::ClientSecretPost, std::slice::from_ref(secret)),
     };
-    if shown != registered && !let_basic_and_post_swap {
+    if shown != registered && !(let_basic_and_post_swap && registered.uses_secret()) {
         return Err(No::WrongMethod);
     }
 

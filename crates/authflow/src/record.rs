@@ -26,7 +26,7 @@ pub mod session;
 pub mod user;
 
 pub use access_token::AccessTokenRecord;
-pub use client::{Client, ClientOrigin, ClientProfile, RedirectTarget};
+pub use client::{Client, ClientKeys, ClientOrigin, ClientProfile, RedirectTarget};
 pub use grant::{CodeBinding, Grant, GrantId, GrantedResource};
 pub use interaction::{Interaction, InteractionId, PendingRequest};
 pub use refresh_token::RefreshTokenRecord;

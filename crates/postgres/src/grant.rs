@@ -17,10 +17,7 @@ use crate::{
     PostgresStore,
     ask::Doubt,
     client::{self, client_columns, from_one_beside_client},
-    row::{
-        bytes, counter, did_something, digest, document, field, moment, optional_bytes, optional_moment,
-        parsed,
-    },
+    row::{counter, did_something, digest, document, field, moment, optional_bytes, optional_moment, parsed},
     statement::Statement,
     token::{AccessColumns, RefreshColumns},
 };
@@ -361,7 +358,11 @@ fn read(row: &Row) -> StoreResult<Option<Grant>> {
             hash: digest(row, "g_code_hash")?,
             expires_at: moment(row, "g_code_expires_at")?,
             redirect_uri: field(row, "g_redirect_uri")?,
-            code_challenge: CodeChallenge::from_bytes(bytes(row, "g_code_challenge")?),
+            // Empty for a device code, which has none.
+            code_challenge: field::<&[u8]>(row, "g_code_challenge")?
+                .try_into()
+                .ok()
+                .map(CodeChallenge::from_bytes),
             redeemed_at: optional_moment(row, "g_redeemed_at")?,
         },
         revoked_at: optional_moment(row, "g_revoked_at")?,

@@ -203,7 +203,12 @@ impl Approval<'_> {
     ) -> StoreResult<(Vec<tokio_postgres::Row>, Doubt)> {
         let grant = self.grant;
         let (grant_id, code): (&[u8], &[u8]) = (grant.id.as_bytes(), grant.code.hash.as_bytes());
-        let challenge: &[u8] = grant.code.code_challenge.as_bytes();
+        // Empty for a device code, which has none.
+        let challenge: &[u8] = grant
+            .code
+            .code_challenge
+            .as_ref()
+            .map_or(&[][..], |one| one.as_bytes());
         let resources = grant.resources.iter();
         let keys: Vec<&str> = resources.map(|one| one.resource.equivalence_key()).collect();
         ask.write_again(

@@ -77,6 +77,10 @@ struct BootstrapClient {
     #[serde(default)]
     client_secret: Option<String>,
     #[serde(default)]
+    jwks: Option<String>,
+    #[serde(default)]
+    jwks_uri: Option<String>,
+    #[serde(default)]
     grant_types: Vec<GrantType>,
     #[serde(default)]
     scope: Option<Scope>,
@@ -170,6 +174,7 @@ async fn add_client(client: BootstrapClient, store: &dyn Store) -> anyhow::Resul
         redirect_uris: client.redirect_uris,
         token_endpoint_auth_method: client.token_endpoint_auth_method,
         secret,
+        keys: client::keys(client.jwks, client.jwks_uri)?,
         grant_types: client.grant_types,
         scope: client.scope,
         resources: client.resources,

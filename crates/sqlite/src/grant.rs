@@ -132,11 +132,16 @@ fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
             hash: TokenHash::from_bytes(row.get("code_hash")?),
             expires_at: moment(row, "code_expires_at")?,
             redirect_uri: row.get("redirect_uri")?,
-            code_challenge: CodeChallenge::from_bytes(row.get("code_challenge")?),
+            code_challenge: challenge(&row.get::<_, Vec<u8>>("code_challenge")?),
             redeemed_at: moment_if_any(row, "redeemed_at")?,
         },
         revoked_at: moment_if_any(row, "revoked_at")?,
     })
+}
+
+/// A challenge as it is kept: empty for a device code, which has none.
+fn challenge(kept: &[u8]) -> Option<CodeChallenge> {
+    kept.try_into().ok().map(CodeChallenge::from_bytes)
 }
 
 /// Reads a grant with what of it stands.
@@ -192,7 +197,7 @@ pub(crate) fn add(
         ":code_hash": grant.code.hash.as_bytes(),
         ":code_expires_at": grant.code.expires_at.seconds(),
         ":redirect_uri": grant.code.redirect_uri,
-        ":code_challenge": grant.code.code_challenge.as_bytes(),
+        ":code_challenge": grant.code.code_challenge.as_ref().map_or(&[][..], |challenge| challenge.as_bytes()),
         ":redeemed_at": grant.code.redeemed_at.map(Timestamp::seconds),
         ":revoked_at": grant.revoked_at.map(Timestamp::seconds),
         ":now": now.seconds(),

@@ -72,6 +72,7 @@ pub fn client(id: &str, redirect_uris: &[&str]) -> Client {
             redirect_uris,
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             token_endpoint_auth_method: TokenEndpointAuthMethod::None,
+            keys: None,
             scope: None,
             resources: Vec::new(),
             introspects: None,

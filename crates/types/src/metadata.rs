@@ -36,6 +36,7 @@ impl ServerMetadata {
         const PROVEN: &[TokenEndpointAuthMethod] = &[
             TokenEndpointAuthMethod::ClientSecretBasic,
             TokenEndpointAuthMethod::ClientSecretPost,
+            TokenEndpointAuthMethod::PrivateKeyJwt,
         ];
         let mut scopes_supported: Vec<String> = scopes.iter().map(ToString::to_string).collect();
         scopes_supported.push(OFFLINE_ACCESS.to_owned());

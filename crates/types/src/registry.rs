@@ -55,6 +55,8 @@ closed_set! {
         RefreshToken = "refresh_token",
         /// RFC 6749 §4.4: a machine acts for itself.
         ClientCredentials = "client_credentials",
+        /// RFC 8628 §3.4: a person approves on another device.
+        DeviceCode = "urn:ietf:params:oauth:grant-type:device_code",
     }
 }
 
@@ -67,6 +69,15 @@ closed_set! {
         ClientSecretBasic = "client_secret_basic",
         /// RFC 6749 §2.3.1: identifier and secret in the body.
         ClientSecretPost = "client_secret_post",
+        /// RFC 7523 §2.2: an assertion signed with a key whose public half the client registered.
+        PrivateKeyJwt = "private_key_jwt",
+    }
+}
+
+impl TokenEndpointAuthMethod {
+    /// Whether the client proves itself with a secret that the server shares.
+    pub const fn uses_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
     }
 }
 

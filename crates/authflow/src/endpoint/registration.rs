@@ -122,6 +122,7 @@ impl AuthorizationServer {
                 redirect_uris: accepted.redirect_uris,
                 grant_types: accepted.grant_types,
                 token_endpoint_auth_method: accepted.token_endpoint_auth_method,
+                keys: None,
                 // What a client believes it will ask for is no ceiling (most name nothing, or too little).
                 scope: None,
                 resources: Vec::new(),
@@ -185,7 +186,11 @@ impl Accepted {
         let method = request
             .token_endpoint_auth_method
             .as_deref()
-            .map(|method| TokenEndpointAuthMethod::parse(method).ok_or(Reason::UnsupportedMethod))
+            .map(|method| {
+                TokenEndpointAuthMethod::parse(method)
+                    .filter(|method| *method != TokenEndpointAuthMethod::PrivateKeyJwt)
+                    .ok_or(Reason::UnsupportedMethod)
+            })
             .transpose()?;
 
         // 2. RFC 7591 §2, redirect_uris: those that may be registered at all. Private-use schemes prove nothing about

@@ -34,6 +34,7 @@ impl AuthorizationServer {
             GrantType::AuthorizationCode => authorization_code::run(self, request, &presented, now).await,
             GrantType::RefreshToken => refresh_token::run(self, request, &presented, now).await,
             GrantType::ClientCredentials => client_credentials::run(self, request, &presented, now).await,
+            GrantType::DeviceCode => Err(ErrorCode::UnsupportedGrantType.into()),
         }
     }
 

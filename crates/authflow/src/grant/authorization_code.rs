@@ -102,9 +102,10 @@ fn decide<'a>(
     if !client.may_use(GrantType::AuthorizationCode) {
         return Err(Reason::GrantNotAllowed);
     }
-    // 2. RFC 7636 §4.6: the verifier answers the challenge.
+    // 2. RFC 7636 §4.6: the verifier answers the challenge. Where there is none, it is a device code that was presented.
+    let challenge = grant.code.code_challenge.as_ref().ok_or(Reason::Unknown)?;
     let verifier = params.code_verifier.as_ref().ok_or(Reason::WrongVerifier)?;
-    if !grant.code.code_challenge.is_answered_by(verifier) {
+    if !challenge.is_answered_by(verifier) {
         return Err(Reason::WrongVerifier);
     }
     // 3. RFC 6749 §4.1.3: redirect_uri is repeated byte for byte if it was sent. OAuth 2.1 no longer asks for it, so one

@@ -43,6 +43,9 @@ pub struct ClientProfile {
     pub grant_types: Vec<GrantType>,
     /// How it authenticates.
     pub token_endpoint_auth_method: TokenEndpointAuthMethod,
+    /// The public keys with which it proves itself, for `private_key_jwt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<ClientKeys>,
     /// The most it may be granted, when the operator set a ceiling. For client_credentials there is nothing without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
@@ -60,6 +63,16 @@ pub struct ClientProfile {
     /// Which version of it, as it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub software_version: Option<String>,
+}
+
+/// Where a client's public keys are (RFC 7591 §2): in its record, or at an address of its own; never both.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientKeys {
+    /// A JWK Set (RFC 7517 §5), as JSON text.
+    Jwks(String),
+    /// The https address of one; the client rotates its keys there without telling anybody.
+    JwksUri(String),
 }
 
 /// Who vouches for a client.
@@ -127,7 +140,7 @@ impl Client {
         self.profile.origin == ClientOrigin::Operator
     }
 
-    /// Whether it has a secret to prove itself with.
+    /// Whether it has something to prove itself with: a secret, or a private key.
     pub fn is_confidential(&self) -> bool {
         self.profile.token_endpoint_auth_method != TokenEndpointAuthMethod::None
     }
@@ -232,6 +245,7 @@ mod tests {
                     .collect(),
                 grant_types: vec![GrantType::AuthorizationCode],
                 token_endpoint_auth_method: TokenEndpointAuthMethod::None,
+                keys: None,
                 scope: None,
                 resources: vec![],
                 introspects: None,

@@ -41,13 +41,13 @@ pub struct Grant {
     pub created_at: Timestamp,
     /// Its absolute end; no descendant outlives it.
     pub expires_at: Timestamp,
-    /// The authorization code through which its first tokens are fetched.
+    /// The authorization code, or the device code, through which its first tokens are fetched.
     pub code: CodeBinding,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
-/// The authorization code of a grant, with all that it is bound to (RFC 6749 §4.1.3, RFC 7636 §4.4).
+/// The code of a grant, with all that it is bound to (RFC 6749 §4.1.3, RFC 7636 §4.4; RFC 8628 §3.4 for a device code).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeBinding {
     /// The code's digest.
@@ -56,8 +56,9 @@ pub struct CodeBinding {
     pub expires_at: Timestamp,
     /// The redirect URI of the authorization request, when one was sent; the token request must then repeat it.
     pub redirect_uri: Option<String>,
-    /// What the verifier must answer.
-    pub code_challenge: CodeChallenge,
+    /// What the verifier must answer. Absent for a device code: whoever holds that code is the device that asked (RFC
+    /// 8628 §3.4), and it is no authorization code.
+    pub code_challenge: Option<CodeChallenge>,
     /// When it was redeemed. Kept as long as the grant, so that replay is always recognised.
     pub redeemed_at: Option<Timestamp>,
 }

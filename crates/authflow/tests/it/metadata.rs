@@ -11,8 +11,13 @@ use crate::scene::Scene;
 async fn what_works_is_said_and_nothing_else() {
     let scene = Scene::new().await;
     let metadata: Value = serde_json::from_str(&scene.server.metadata().await.unwrap().body()).unwrap();
-    let by_secret = json!(["client_secret_basic", "client_secret_post"]);
-    let by_secret_or_not = json!(["none", "client_secret_basic", "client_secret_post"]);
+    let by_secret = json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]);
+    let by_secret_or_not = json!([
+        "none",
+        "client_secret_basic",
+        "client_secret_post",
+        "private_key_jwt"
+    ]);
     assert_eq!(
         metadata,
         json!({
@@ -25,7 +30,7 @@ async fn what_works_is_said_and_nothing_else() {
             "scopes_supported": ["admin", "mcp:read", "mcp:write", "svc:sync", "tasks:run", "offline_access"],
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
-            "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+            "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code"],
             "token_endpoint_auth_methods_supported": by_secret_or_not,
             "revocation_endpoint_auth_methods_supported": by_secret_or_not,
             "introspection_endpoint_auth_methods_supported": by_secret,

@@ -7,7 +7,7 @@ use mcp_authflow::{
         audit::AuditAction,
         store::{AddClient, StoreError},
     },
-    record::{Client, ClientOrigin, ClientProfile},
+    record::{Client, ClientKeys, ClientOrigin, ClientProfile},
 };
 use mcp_authflow_types::{
     ApplicationType, ClientId, ClientSecret, GrantType, RedirectUri, Resource, Scope, Timestamp,
@@ -70,9 +70,15 @@ pub(super) struct Add {
     /// Where its answers may go; several times for several
     #[arg(long = "redirect-uri", value_name = "URI", value_parser = RedirectUri::parse)]
     redirect_uris: Vec<RedirectUri>,
-    /// How it proves who it is: none, client_secret_basic or client_secret_post
+    /// How it proves who it is: none, client_secret_basic, client_secret_post or private_key_jwt
     #[arg(long, default_value = "none", value_parser = method)]
     auth_method: TokenEndpointAuthMethod,
+    /// A file with its public keys, a JWK Set, for private_key_jwt
+    #[arg(long, value_name = "FILE", conflicts_with = "jwks_uri")]
+    jwks: Option<std::path::PathBuf>,
+    /// The https address of its public keys, a JWK Set, for private_key_jwt
+    #[arg(long, value_name = "URL")]
+    jwks_uri: Option<String>,
     /// The grants it may use; several times for several [default: authorization_code and refresh_token]
     #[arg(long = "grant-type", value_name = "GRANT", value_parser = grant_type)]
     grant_types: Vec<GrantType>,
@@ -110,6 +116,7 @@ pub(crate) struct NewClient {
     pub(crate) application_type: ApplicationType,
     pub(crate) token_endpoint_auth_method: TokenEndpointAuthMethod,
     pub(crate) secret: Option<ClientSecret>,
+    pub(crate) keys: Option<ClientKeys>,
     pub(crate) grant_types: Vec<GrantType>,
     pub(crate) scope: Option<Scope>,
     pub(crate) resources: Vec<Resource>,
@@ -135,10 +142,14 @@ impl NewClient {
         };
         let is_confidential = self.token_endpoint_auth_method != TokenEndpointAuthMethod::None;
         let refuse = |why: &str| Err(Refused(why.to_owned()).into());
-        if is_confidential != self.secret.is_some() {
+        if self.token_endpoint_auth_method.uses_secret() != self.secret.is_some() {
             return refuse(
                 "a secret goes with client_secret_basic and client_secret_post, and only with them",
             );
+        }
+        if (self.token_endpoint_auth_method == TokenEndpointAuthMethod::PrivateKeyJwt) != self.keys.is_some()
+        {
+            return refuse("public keys (jwks or jwks_uri) go with private_key_jwt, and only with it");
         }
         if grant_types.contains(&GrantType::AuthorizationCode) == self.redirect_uris.is_empty() {
             return refuse(
@@ -170,6 +181,7 @@ impl NewClient {
                 redirect_uris: self.redirect_uris,
                 grant_types,
                 token_endpoint_auth_method: self.token_endpoint_auth_method,
+                keys: self.keys,
                 scope: self.scope,
                 resources: self.resources,
                 introspects: None,
@@ -223,8 +235,18 @@ impl ClientVerb {
 
 impl Add {
     async fn run(self, opened: &Opened, output: Output) -> anyhow::Result<()> {
-        let is_confidential = self.auth_method != TokenEndpointAuthMethod::None;
-        let secret = is_confidential.then(|| ClientSecret::mint(&(&SystemEntropy as &dyn Entropy).draw()));
+        let secret = self
+            .auth_method
+            .uses_secret()
+            .then(|| ClientSecret::mint(&(&SystemEntropy as &dyn Entropy).draw()));
+        let jwks = self
+            .jwks
+            .map(|path| {
+                std::fs::read_to_string(&path)
+                    .map_err(|error| Refused(format!("cannot read {}: {error}", path.display())))
+            })
+            .transpose()?;
+        let keys = keys(jwks, self.jwks_uri)?;
         let id = match self.id {
             Some(id) => id,
             None => random_client_id()?,
@@ -236,6 +258,7 @@ impl Add {
             redirect_uris: self.redirect_uris,
             token_endpoint_auth_method: self.auth_method,
             secret: secret.clone(),
+            keys,
             grant_types: self.grant_types,
             scope: self.scope,
             resources: self.resources,
@@ -245,6 +268,16 @@ impl Add {
         }
         note(&id, AuditAction::Register, "the client was added");
         print_credentials(output, &id, secret.as_ref())
+    }
+}
+
+/// Where a client's public keys are, when exactly one place is named.
+pub(crate) fn keys(jwks: Option<String>, jwks_uri: Option<String>) -> anyhow::Result<Option<ClientKeys>> {
+    match (jwks, jwks_uri) {
+        (None, None) => Ok(None),
+        (Some(jwks), None) => Ok(Some(ClientKeys::Jwks(jwks))),
+        (None, Some(uri)) => Ok(Some(ClientKeys::JwksUri(uri))),
+        (Some(_), Some(_)) => Err(Refused("keys are in jwks or at jwks_uri, not both".to_owned()).into()),
     }
 }
 
@@ -309,8 +342,11 @@ async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
 
 async fn rotate(opened: &Opened, output: Output, id: &ClientId, keep_old: u64) -> anyhow::Result<()> {
     let client = load(opened, id).await?;
-    if !client.is_confidential() {
-        return Err(Refused(format!("{id} is a public client: it has no secret")).into());
+    if !client.profile.token_endpoint_auth_method.uses_secret() {
+        return Err(Refused(format!(
+            "{id} has no secret: it is public, or proves itself with a key"
+        ))
+        .into());
     }
     let secret = ClientSecret::mint(&(&SystemEntropy as &dyn Entropy).draw());
     let old_until = (keep_old > 0).then(|| SystemClock.now() + std::time::Duration::from_secs(keep_old * 60));

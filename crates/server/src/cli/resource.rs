@@ -90,6 +90,7 @@ impl NewResource {
                 redirect_uris: Vec::new(),
                 grant_types: Vec::new(),
                 token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
+                keys: None,
                 scope: None,
                 resources: Vec::new(),
                 introspects: Some(self.resource),

@@ -136,7 +136,7 @@ impl AuthorizationServer {
                 hash: code.hash(),
                 expires_at: now + lifetimes.code,
                 redirect_uri: request.redirect_uri.clone(),
-                code_challenge,
+                code_challenge: Some(code_challenge),
                 redeemed_at: None,
             },
             revoked_at: None,

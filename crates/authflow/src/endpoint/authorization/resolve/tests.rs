@@ -20,6 +20,7 @@ fn client(ceiling: Option<&str>, grant_types: &[GrantType]) -> Client {
             redirect_uris: Vec::new(),
             grant_types: grant_types.to_vec(),
             token_endpoint_auth_method: TokenEndpointAuthMethod::None,
+            keys: None,
             scope: ceiling.map(|ceiling| Scope::parse(ceiling).unwrap()),
             resources: Vec::new(),
             introspects: None,
