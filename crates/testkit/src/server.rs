@@ -60,6 +60,14 @@ pub struct TestServerBuilder {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     prefix: Vec<String>,
+    sibling: Option<Sibling>,
+}
+
+/// What the nodes of one deployment share.
+#[derive(Clone, Debug)]
+struct Sibling {
+    issuer: String,
+    server_key: Option<PathBuf>,
 }
 
 impl TestServerBuilder {
@@ -120,6 +128,17 @@ impl TestServerBuilder {
         self
     }
 
+    /// Makes it another node of the same deployment: the issuer and the server key of `first`. Give it the same store.
+    #[must_use]
+    pub fn beside(mut self, first: &TestServer) -> Self {
+        let key = first.place.file("server.key");
+        self.sibling = Some(Sibling {
+            issuer: first.issuer.clone(),
+            server_key: key.is_file().then_some(key),
+        });
+        self
+    }
+
     /// Starts the server and waits until it answers.
     ///
     /// # Errors
@@ -138,7 +157,7 @@ impl TestServerBuilder {
             folder,
         };
         place.write_files()?;
-        if matches!(place.builder.store, Store::Postgres(_)) {
+        if matches!(place.builder.store, Store::Postgres(_)) && place.builder.sibling.is_none() {
             place.run(["migrate"])?;
         }
         let mut last_error = None;
@@ -147,7 +166,7 @@ impl TestServerBuilder {
             match place.serve(port) {
                 Ok(process) => {
                     let origin = format!("http://127.0.0.1:{port}");
-                    let issuer = format!("{origin}{}", place.builder.issuer_path);
+                    let issuer = place.issuer(port);
                     return Ok(TestServer {
                         process,
                         port,
@@ -183,7 +202,14 @@ impl Place {
         if let Some(toml) = &self.builder.config {
             write_private(&self.file("authflow.toml"), toml)?;
         }
-        if matches!(self.builder.store, Store::Postgres(_)) {
+        let shared = self
+            .builder
+            .sibling
+            .as_ref()
+            .and_then(|first| first.server_key.as_ref());
+        if let Some(shared) = shared {
+            write_private(&self.file("server.key"), &std::fs::read_to_string(shared)?)?;
+        } else if matches!(self.builder.store, Store::Postgres(_)) {
             let mut key = [0_u8; 32];
             getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
             let words = key
@@ -235,12 +261,18 @@ impl Place {
         }
     }
 
+    fn issuer(&self, port: u16) -> String {
+        match &self.builder.sibling {
+            Some(first) => first.issuer.clone(),
+            None => format!("http://127.0.0.1:{port}{}", self.builder.issuer_path),
+        }
+    }
+
     fn serve(&self, port: u16) -> anyhow::Result<OwnedProcess> {
         let mut command = self.command(["serve"]);
-        command.args(["--listen", &format!("127.0.0.1:{port}")]).args([
-            "--issuer",
-            &format!("http://127.0.0.1:{port}{}", self.builder.issuer_path),
-        ]);
+        command
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(["--issuer", &self.issuer(port)]);
         if self.builder.bootstrap.is_some() {
             command.arg("--bootstrap").arg(self.file("bootstrap.toml"));
         }
