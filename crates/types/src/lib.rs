@@ -17,6 +17,7 @@
 //! | [`registry`] | the closed sets of registered values | IANA OAuth parameters |
 //! | [`metadata`] | what the server says of itself | RFC 8414 |
 //! | [`registration`] | how a client introduces itself | RFC 7591 |
+//! | [`special_use`] | which addresses are not the public internet | RFC 6890 |
 //! | [`token_response`], [`introspection`] | what the endpoints answer | RFC 6749 §5.1, RFC 7662 |
 
 pub mod client_id;
@@ -34,6 +35,7 @@ pub mod registry;
 pub mod resource;
 pub mod scope;
 pub mod secret;
+pub mod special_use;
 pub mod timestamp;
 pub mod token_response;
 pub mod uri;

@@ -69,7 +69,8 @@ pub enum FetchError {
 #[async_trait::async_trait]
 pub trait Fetch: Send + Sync {
     /// Gets the document at `url`. It answers within a few seconds, however slow the other side is.
-    async fn fetch(&self, url: &str, kind: DocumentKind, freshness: Freshness) -> Result<Fetched, FetchError>;
+    async fn fetch(&self, url: &str, kind: DocumentKind, freshness: Freshness)
+    -> Result<Fetched, FetchError>;
 }
 
 /// Refuses every URL: for a server whose clients may not point at documents, and the one to start from.
