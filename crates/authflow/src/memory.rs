@@ -4,6 +4,7 @@
 //! author on a train. One lock guards all of it; no step under the lock waits or searches, except `purge_expired` and
 //! what ends or moves a person's sessions.
 
+mod access_token;
 mod buckets;
 mod client;
 mod grant;
@@ -23,13 +24,16 @@ use std::{
 
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
 
-use self::buckets::Buckets;
+use self::{
+    access_token::{Authorities, KeptAccessToken},
+    buckets::Buckets,
+};
 pub use self::rate_limit::MemoryRateLimit;
 use crate::{
     port::store::Standing,
     record::{
-        AccessTokenRecord, Client, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord,
-        ResourceRecord, Session, User, UserId,
+        Client, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord, ResourceRecord, Session, User,
+        UserId,
     },
 };
 
@@ -74,6 +78,7 @@ struct State {
     codes: HashMap<TokenHash, GrantId>,
     grants_of: HashMap<String, BTreeSet<(Timestamp, GrantId)>>,
     access_tokens: Buckets<KeptAccessToken>,
+    authorities: Authorities,
     refresh_tokens: Buckets<KeptRefreshToken>,
     subjects: HashMap<String, Subject>,
     users: BTreeMap<String, User>,
@@ -93,12 +98,6 @@ struct KeptGrant {
     grant: Grant,
     /// As what its resources were registered on approval, those that were.
     registrations: HashMap<Resource, RegistrationNumber>,
-}
-
-struct KeptAccessToken {
-    record: AccessTokenRecord,
-    /// As what its resource was registered, if it was.
-    registration: Option<RegistrationNumber>,
 }
 
 struct KeptRefreshToken {

@@ -2,13 +2,16 @@
 
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
 
-use super::{KeptAccessToken, KeptGrant, MemoryStore, State};
+use super::{KeptGrant, MemoryStore, RegistrationNumber, State};
 use crate::{
     port::store::{
         CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, StoreResult,
     },
     record::{AccessTokenRecord, Grant, GrantId, GrantedResource},
 };
+
+/// The registration has ended under which a resource was approved.
+pub(super) struct ResourceGone;
 
 impl State {
     pub(super) fn add_grant(&mut self, grant: Grant) {
@@ -51,31 +54,32 @@ impl State {
         if grant.code.expires_at.has_passed(now) {
             return RedeemCode::Gone;
         }
-        let Some(access_token) = self.beneath(kept, &tokens.access_token) else {
+        let Ok(registration) = self.registration_beneath(kept, &tokens.access_token) else {
             return RedeemCode::Gone;
         };
         let id = grant.id;
         if let Some(kept) = self.grants.get_mut(&id) {
             kept.grant.code.redeemed_at = Some(now);
         }
-        self.add_access_token(access_token);
+        self.add_access_token(&tokens.access_token, registration);
         if let Some(token) = &tokens.refresh_token {
             self.add_refresh_token(token.clone());
         }
         RedeemCode::Redeemed
     }
 
-    /// An access token as it is kept beneath a grant, tied to what its resource was registered as on approval; none when
-    /// that registration has ended.
-    pub(super) fn beneath(&self, kept: &KeptGrant, token: &AccessTokenRecord) -> Option<KeptAccessToken> {
-        let registration = kept.registrations.get(&token.resource).copied();
-        if registration.is_some_and(|number| !self.resources.contains_key(&number)) {
-            return None;
+    /// As what an access token's resource was registered when the grant above it was approved, if it was.
+    ///
+    /// The two answers are told apart so that a resource without a registration is not taken for one that has ended.
+    pub(super) fn registration_beneath(
+        &self,
+        kept: &KeptGrant,
+        token: &AccessTokenRecord,
+    ) -> Result<Option<RegistrationNumber>, ResourceGone> {
+        match kept.registrations.get(&token.resource).copied() {
+            Some(number) if !self.resources.contains_key(&number) => Err(ResourceGone),
+            registration => Ok(registration),
         }
-        Some(KeptAccessToken {
-            record: token.clone(),
-            registration,
-        })
     }
 
     /// The grants of a subject, newest first.

@@ -2,7 +2,7 @@
 
 use mcp_authflow_types::{ClientId, Timestamp, TokenHash, secret::ExpiryBucket};
 
-use super::{KeptAccessToken, KeptRefreshToken, MemoryStore, Spent, State};
+use super::{KeptRefreshToken, MemoryStore, RegistrationNumber, Spent, State};
 use crate::{
     port::store::{
         AccessTokenPeek, IssueAccessToken, LiveAccessToken, RefreshTokenPeek, RefreshTokenWithGrant,
@@ -12,9 +12,13 @@ use crate::{
 };
 
 impl State {
-    pub(super) fn add_access_token(&mut self, token: KeptAccessToken) {
-        let (bucket, hash) = (token.record.bucket, token.record.hash);
-        self.access_tokens.insert(bucket, hash, token);
+    pub(super) fn add_access_token(
+        &mut self,
+        record: &AccessTokenRecord,
+        registration: Option<RegistrationNumber>,
+    ) {
+        let token = self.authorities.keep(record, registration);
+        self.access_tokens.insert(record.bucket, record.hash, token);
     }
 
     pub(super) fn add_refresh_token(&mut self, record: RefreshTokenRecord) {
@@ -29,14 +33,19 @@ impl State {
         bucket: ExpiryBucket,
         resource_may_be_unregistered: bool,
     ) -> Option<LiveAccessToken> {
-        let KeptAccessToken { record, registration } = self.access_tokens.find(bucket, token)?;
-        if !self.is_of_generation(&record.client_id, record.client_generation) {
+        let kept = self.access_tokens.find(bucket, token)?;
+        let authority = &*kept.authority;
+        if !self.is_of_generation(&authority.client_id, authority.client_generation) {
             return None;
         }
-        if !self.resource_stands(&record.resource, *registration, resource_may_be_unregistered) {
+        if !self.resource_stands(
+            &authority.resource,
+            authority.registration,
+            resource_may_be_unregistered,
+        ) {
             return None;
         }
-        let username = match record.grant {
+        let username = match authority.grant {
             None => None,
             Some(id) => {
                 let grant = &self.grants.get(&id)?.grant;
@@ -47,7 +56,7 @@ impl State {
             }
         };
         Some(LiveAccessToken {
-            record: record.clone(),
+            record: kept.record(bucket, token),
             username,
         })
     }
@@ -99,7 +108,7 @@ impl State {
         if presented.record.expires_at.has_passed(now) {
             return RotateRefreshToken::Gone;
         }
-        let Some(access_token) = self.beneath(kept, &rotation.access_token) else {
+        let Ok(registration) = self.registration_beneath(kept, &rotation.access_token) else {
             return RotateRefreshToken::Gone;
         };
         let successor = &rotation.successor;
@@ -111,7 +120,7 @@ impl State {
             });
         }
         self.add_refresh_token(successor.clone());
-        self.add_access_token(access_token);
+        self.add_access_token(&rotation.access_token, registration);
         RotateRefreshToken::Rotated
     }
 }
@@ -127,10 +136,7 @@ impl TokenStore for MemoryStore {
         match state.client(&token.client_id) {
             Some(client) if client.is_current(now) && client.generation == token.client_generation => {
                 let registration = state.resource_numbers.get(&token.resource).copied();
-                state.add_access_token(KeptAccessToken {
-                    record: token.clone(),
-                    registration,
-                });
+                state.add_access_token(token, registration);
                 Ok(IssueAccessToken::Issued)
             }
             _ => Ok(IssueAccessToken::Gone),

@@ -69,6 +69,7 @@ impl UpkeepStore for MemoryStore {
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> StoreResult<Purged> {
         let mut guard = self.state();
         let state = &mut *guard;
+        state.authorities.forget_unused();
         let access_tokens = state.access_tokens.take_before(AccessToken::bucket_of(now));
         let refresh_tokens = state.refresh_tokens.take_before(RefreshToken::bucket_of(now));
         let mut purged = Purged {
