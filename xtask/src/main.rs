@@ -5,6 +5,7 @@
 //! | `test` | every layer of tests, and what they need |
 //! | `judge` | outside judges: the conformance package, real client libraries |
 //! | `screens` | every page in a real browser: pictures and checks |
+//! | `vectors` | the observed behaviour of the Python packages, case by case |
 //! | `lint` | format, clippy, docs, licences, arrows, committed files |
 //! | `readme` | runs README.md's commands word for word |
 //! | `faults` | kills the server under load and checks what must hold |
@@ -22,6 +23,7 @@ mod provide;
 mod readme;
 mod tally;
 mod test;
+mod vectors;
 mod workspace;
 
 use std::process::ExitCode;
@@ -51,6 +53,8 @@ enum Verb {
     Judge(judge::Arguments),
     /// Visits every page in a real browser, checks it and takes pictures
     Screens(judge::screens::Arguments),
+    /// Compares the parts with what the Python packages were seen to do, case by case
+    Vectors(vectors::Arguments),
     /// Runs the commands of README.md word for word
     Readme,
     /// Injects a fault under load and checks what must hold
@@ -91,6 +95,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Judge(arguments) => judge::run_named(&arguments).map(closing_line),
         Verb::Screens(arguments) => judge::screens::run(&arguments).map(closing_line),
         Verb::Lint(arguments) => Ok(lint::run_checks(&arguments)),
+        Verb::Vectors(arguments) => vectors::run(&arguments).map(closing_line),
         Verb::Readme => readme::run().map(closing_line),
         Verb::Faults { fault } => faults::run(&fault).map(closing_line),
         Verb::Bench(arguments) => bench::run(&arguments),
