@@ -10,6 +10,7 @@ mod client;
 mod grant;
 mod interaction;
 mod rate_limit;
+mod replay;
 mod resource;
 mod session;
 mod token;
@@ -28,12 +29,12 @@ use self::{
     access_token::{Authorities, KeptAccessToken},
     buckets::Buckets,
 };
-pub use self::rate_limit::MemoryRateLimit;
+pub use self::{rate_limit::MemoryRateLimit, replay::MemoryReplay};
 use crate::{
     port::store::Standing,
     record::{
-        Client, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord, ResourceRecord, Session, User,
-        UserId,
+        Client, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord, ResourceRecord, Session,
+        User, UserId,
     },
 };
 
@@ -84,6 +85,7 @@ struct State {
     users: BTreeMap<String, User>,
     usernames: HashMap<UserId, String>,
     sessions: HashMap<TokenHash, Session>,
+    replay: replay::Memory,
     key_fingerprint: Option<[u8; 32]>,
 }
 

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use mcp_authflow_types::{ErrorResponse, Timestamp};
 
 use crate::{
-    port::{Audit, AuditEvent, Clock, Entropy, RateLimit, Store, StoreError},
+    port::{Audit, AuditEvent, Clock, Entropy, RateLimit, Replay, Store, StoreError},
     settings::Settings,
 };
 
@@ -37,6 +37,8 @@ pub struct Ports {
     pub audit: Arc<dyn Audit>,
     /// The limiter.
     pub rate_limit: Arc<dyn RateLimit>,
+    /// The memory of what was used once, where it is not the store's. None: the store's, which is the safe choice.
+    pub replay: Option<Arc<dyn Replay>>,
 }
 
 impl AuthorizationServer {
@@ -59,6 +61,14 @@ impl AuthorizationServer {
 
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.inner.ports.store
+    }
+
+    /// The memory of what was used once.
+    pub fn replay(&self) -> &dyn Replay {
+        match &self.inner.ports.replay {
+            Some(replay) => &**replay,
+            None => &*self.inner.ports.store,
+        }
     }
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {

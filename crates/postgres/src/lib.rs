@@ -17,7 +17,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `client` `resource` `interaction` `grant` `token` `user` `session` `upkeep` | the verbs of the port of that name, each file with its SQL |
+//! | `client` `resource` `interaction` `grant` `token` `user` `session` `replay` `upkeep` | the verbs of the port of that name, each file with its SQL |
 //! | `ask` | a verb's dealings with the database: deadline, connection, what is tried again |
 //! | `connection` | the pool, session settings, TLS |
 //! | `error` | SQLSTATE → [`StoreError`](mcp_authflow::port::StoreError) |
@@ -36,6 +36,7 @@ mod error;
 mod grant;
 mod interaction;
 mod partition;
+mod replay;
 mod resource;
 mod row;
 mod schema;

@@ -15,11 +15,18 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "foundation",
-    sql: include_str!("../migrations/0001_foundation.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "foundation",
+        sql: include_str!("../migrations/0001_foundation.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "replay",
+        sql: include_str!("../migrations/0002_replay.sql"),
+    },
+];
 
 /// The advisory lock of this store, `authflow` in ASCII: one node migrates, one node cleans up, one first account is made.
 pub(crate) const ADVISORY_LOCK: i64 = 0x6175_7468_666c_6f77;

@@ -45,6 +45,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         crate::token::STATEMENTS,
         crate::user::STATEMENTS,
         crate::session::STATEMENTS,
+        crate::replay::STATEMENTS,
         crate::upkeep::STATEMENTS,
     ]
     .into_iter()

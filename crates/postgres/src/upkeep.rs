@@ -140,6 +140,7 @@ impl UpkeepStore for PostgresStore {
             grants: delete(&ask, &PURGE_GRANTS, limit).await?,
             sessions: delete(&ask, &PURGE_SESSIONS, limit).await?,
             clients: delete(&ask, &PURGE_CLIENTS, limit).await?,
+            one_time_uses: delete(&ask, &crate::replay::FORGET, limit).await?,
             tokens: 0,
         };
         for (tokens, stray) in [

@@ -107,6 +107,7 @@ impl Opened {
             Ports {
                 store: self.store.clone(),
                 rate_limit: Arc::new(MemoryRateLimit::new(clock.clone())),
+                replay: None,
                 clock,
                 entropy: Arc::new(SystemEntropy),
                 audit: Arc::new(AuditTrail),

@@ -35,6 +35,7 @@ mod lock;
 mod migrate;
 mod open;
 mod readers;
+mod replay;
 mod resource;
 mod session;
 mod sql;

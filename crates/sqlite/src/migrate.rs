@@ -16,11 +16,18 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "foundation",
-    sql: include_str!("../migrations/0001_foundation.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "foundation",
+        sql: include_str!("../migrations/0001_foundation.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "replay",
+        sql: include_str!("../migrations/0002_replay.sql"),
+    },
+];
 
 /// What is kept about migrations themselves.
 const BOOKS: &str = "CREATE TABLE IF NOT EXISTS migrations (
@@ -149,6 +156,7 @@ mod tests {
             crate::client::STATEMENTS,
             crate::grant::STATEMENTS,
             crate::interaction::STATEMENTS,
+            crate::replay::STATEMENTS,
             crate::resource::STATEMENTS,
             crate::session::STATEMENTS,
             crate::token::STATEMENTS,
@@ -169,6 +177,7 @@ mod tests {
         let nouns = [
             crate::grant::STATEMENTS,
             crate::interaction::STATEMENTS,
+            crate::replay::STATEMENTS,
             crate::session::STATEMENTS,
             crate::token::STATEMENTS,
             crate::upkeep::STATEMENTS,

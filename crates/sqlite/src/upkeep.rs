@@ -41,6 +41,7 @@ fn purge(connection: &Connection, now: Timestamp, limit: u32) -> rusqlite::Resul
             + delete(connection, PURGE_REFRESH_TOKENS, days)?,
         sessions: delete(connection, PURGE_SESSIONS, expired)?,
         clients: delete(connection, PURGE_CLIENTS, expired)?,
+        one_time_uses: crate::replay::forget(connection, now, limit)?,
     })
 }
 

@@ -43,6 +43,7 @@ pub mod interaction;
 pub mod race;
 pub mod refresh_token;
 pub mod registration;
+pub mod replay;
 pub mod resource;
 pub mod sample;
 pub mod scene;
@@ -185,6 +186,11 @@ macro_rules! store_contract {
             session: an_ended_session_is_gone;
             session: a_session_remembers_its_last_use;
             session: an_expired_session_is_still_read;
+            replay: what_is_used_once_is_a_replay_ever_after;
+            replay: one_owners_identifiers_do_not_block_anothers;
+            replay: one_of_many_racing_callers_is_the_first;
+            replay: of_what_has_expired_nobody_can_tell;
+            replay: a_use_is_remembered_for_as_long_as_it_could_be_accepted;
             upkeep: a_store_tells_the_time;
             upkeep: the_first_server_key_is_remembered;
             upkeep: one_of_many_racing_server_keys_is_remembered;
@@ -220,6 +226,7 @@ mod tests {
             ("interaction", include_str!("contract/interaction.rs")),
             ("refresh_token", include_str!("contract/refresh_token.rs")),
             ("registration", include_str!("contract/registration.rs")),
+            ("replay", include_str!("contract/replay.rs")),
             ("resource", include_str!("contract/resource.rs")),
             ("session", include_str!("contract/session.rs")),
             ("standing", include_str!("contract/standing.rs")),

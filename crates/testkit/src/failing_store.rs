@@ -9,7 +9,7 @@ use std::{
 use mcp_authflow::{
     memory::MemoryStore,
     port::{
-        StoreError,
+        OneTimeUse, RecordOnce, Replay, StoreError,
         store::{
             AccessTokenPeek, AddClient, AddResource, ClientStore, ClientWithResources, CloseInteraction,
             Closing, CodePeek, GrantStore, GrantSummary, InteractionStore, IssueAccessToken, KeyFingerprint,
@@ -205,6 +205,9 @@ hand_on! {
         revoke_access_token(token: &TokenHash, bucket: ExpiryBucket) -> bool;
         peek_refresh_token(token: &TokenHash, bucket: ExpiryBucket, client: &ClientId, resource_may_be_unregistered: bool) -> RefreshTokenPeek;
         rotate_refresh_token(rotation: &Rotation, now: Timestamp) -> RotateRefreshToken;
+    }
+    Replay REPLAY_VERBS {
+        record_once(once: &OneTimeUse, now: Timestamp) -> RecordOnce;
     }
     UpkeepStore UPKEEP_VERBS {
         probe(now: Timestamp) -> Timestamp;

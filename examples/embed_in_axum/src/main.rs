@@ -39,6 +39,7 @@ async fn main() -> anyhow::Result<()> {
             // `SqliteStore` and `PostgresStore` go here just the same.
             store: Arc::new(MemoryStore::new()),
             rate_limit: Arc::new(MemoryRateLimit::new(Arc::new(SystemClock))),
+            replay: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             audit: Arc::new(AuditToTerminal),

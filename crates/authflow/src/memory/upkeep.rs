@@ -82,6 +82,7 @@ impl UpkeepStore for MemoryStore {
                 session.expires_at.has_passed(now)
             }),
             clients: state.purge_clients(now, limit),
+            one_time_uses: count(state.replay.forget(now, limit as usize)),
         };
         drop(guard);
         purged.tokens = access_tokens.map(|bucket| count(bucket.len())).sum::<u64>()

@@ -29,6 +29,8 @@ pub use token::{
 pub use upkeep::{KeyFingerprint, Purged, UpkeepStore};
 pub use user::{AddUser, UserStore};
 
+use super::Replay;
+
 /// Why a store could not be asked, or could not do what it was asked. Never a guess: callers answer 503 or 504.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -48,12 +50,17 @@ pub enum StoreError {
 pub type StoreResult<T> = Result<T, StoreError>;
 
 /// Everything the protocol asks of a store.
+///
+/// [`Replay`] is among it: what is used once is decided where codes and tokens are, unless an operator chooses otherwise.
 pub trait Store:
-    ClientStore + ResourceStore + InteractionStore + GrantStore + TokenStore + UpkeepStore
+    ClientStore + ResourceStore + InteractionStore + GrantStore + TokenStore + UpkeepStore + Replay
 {
 }
 
-impl<T: ClientStore + ResourceStore + InteractionStore + GrantStore + TokenStore + UpkeepStore> Store for T {}
+impl<T: ClientStore + ResourceStore + InteractionStore + GrantStore + TokenStore + UpkeepStore + Replay> Store
+    for T
+{
+}
 
 /// What local accounts and their sessions ask of a store; not needed by who brings a sign-in of their own.
 pub trait AccountStore: UserStore + SessionStore {}

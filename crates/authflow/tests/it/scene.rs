@@ -86,6 +86,7 @@ impl Scene {
             entropy: Arc::new(SeededEntropy::new(1)),
             audit: audit.clone(),
             rate_limit: Arc::new(MemoryRateLimit::new(clock.clone())),
+            replay: None,
         };
         Self {
             server: AuthorizationServer::new(settings, ports),

@@ -88,6 +88,7 @@ impl Edge {
             entropy: Arc::new(SeededEntropy::new(2)),
             audit: Arc::new(AuditLog::default()),
             rate_limit: Arc::new(MemoryRateLimit::new(clock.clone())),
+            replay: None,
         };
         let server = AuthorizationServer::new(settings, ports);
         let person = Person {

@@ -40,6 +40,7 @@ impl Node {
             entropy: Arc::new(SeededEntropy::new(sample::number())),
             audit: audit.clone(),
             rate_limit: Arc::new(MemoryRateLimit::new(clock)),
+            replay: None,
         };
         Self {
             server: AuthorizationServer::new(settings, ports),

@@ -27,12 +27,24 @@ async fn a_database_that_was_not_migrated_is_refused_with_the_remedy() {
     assert!(there.get::<_, bool>(0));
 }
 
+/// The names of the migrations' files, in their order.
+fn migrations() -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let files = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .map(|name| name.trim_end_matches(".sql").to_owned())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn migrating_again_changes_nothing() {
     let database = empty_database();
     let config = PostgresConfig::new(database.url());
     let first = migrate(&config).await.unwrap();
-    assert_eq!(first.applied, ["0001_foundation"]);
+    assert_eq!(first.applied, migrations());
     // Of six hours each for 48 hours, and of seven days each for 92 days; one more where the ends do not meet.
     assert!((9 + 14..=9 + 15).contains(&first.partitions), "{first:?}");
     let second = migrate(&config).await.unwrap();
@@ -56,7 +68,7 @@ async fn of_many_migrators_at_once_one_migrates() {
         applied.push(one.await.unwrap().unwrap().applied.len());
     }
     applied.sort_unstable();
-    assert_eq!(applied, [0, 0, 0, 1]);
+    assert_eq!(applied, [0, 0, 0, migrations().len()]);
     PostgresStore::connect(&PostgresConfig::new(database.url()))
         .await
         .unwrap();
@@ -69,7 +81,7 @@ async fn a_schema_that_is_newer_or_not_ours_is_refused_and_left_alone() {
     let client = connect(&fresh.url).await;
     let newer = SchemaStatus::Newer {
         found: 9_999,
-        known: 1,
+        known: i32::try_from(migrations().len()).unwrap(),
     };
     for (change, status) in [
         (

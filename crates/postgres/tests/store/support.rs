@@ -99,7 +99,13 @@ const EMPTY: &str = "
 /// A database of this source's schema that nobody has now, made if there is none; and the connection that says so.
 async fn borrow_database() -> (String, Client) {
     let mut hasher = DefaultHasher::new();
-    include_str!("../../migrations/0001_foundation.sql").hash(&mut hasher);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let files = std::fs::read_dir(folder).unwrap();
+    let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    paths.sort_unstable();
+    for path in paths {
+        std::fs::read(path).unwrap().hash(&mut hasher);
+    }
     // Four bytes of the hash: what an advisory lock has room for.
     let schema = i32::from_be_bytes(hasher.finish().to_be_bytes()[..4].try_into().unwrap());
     // A server of this process names a database of its own in its URL; its neighbours are ours, too.

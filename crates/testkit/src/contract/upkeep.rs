@@ -23,6 +23,7 @@ async fn purge(store: &dyn WholeStore, limit: u32) -> Purged {
         sum.tokens += purged.tokens;
         sum.sessions += purged.sessions;
         sum.clients += purged.clients;
+        sum.one_time_uses += purged.one_time_uses;
     }
     panic!("a purge never comes to an end: {sum:?}");
 }
@@ -160,6 +161,7 @@ pub async fn expired_things_are_purged(store: &dyn WholeStore) {
         tokens: 1,
         sessions: 1,
         clients: 1,
+        one_time_uses: 0,
     };
     assert_eq!(purged, expected);
     assert!(!is_live(store, &token).await);

@@ -17,6 +17,8 @@ pub struct Purged {
     pub sessions: u64,
     /// Self-registered clients.
     pub clients: u64,
+    /// Records of what was used once, such as identifiers of assertions.
+    pub one_time_uses: u64,
 }
 
 /// Whether the server key is the one this store was made with.
