@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-/// An OAuth error code (RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7591 §3.2.2, RFC 8707 §2, OpenID Connect
-/// Core §3.1.2.6) with everything that follows from it.
+/// An OAuth error code (RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7591 §3.2.2, RFC 8628 §3.5, RFC 8707 §2, OpenID
+/// Connect Core §3.1.2.6) with everything that follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {
@@ -29,6 +29,12 @@ pub enum ErrorCode {
     InvalidTarget,
     /// The person, or a policy, said no.
     AccessDenied,
+    /// Nobody has decided yet; the device asks again (RFC 8628 §3.5).
+    AuthorizationPending,
+    /// Nobody has decided yet, and the device asks too often: from now on it waits five seconds longer (RFC 8628 §3.5).
+    SlowDown,
+    /// The device code has expired (RFC 8628 §3.5).
+    ExpiredToken,
     /// `prompt=none`, but somebody has to sign in.
     LoginRequired,
     /// `prompt=none`, but somebody has to approve.
@@ -67,6 +73,9 @@ impl ErrorCode {
         Self::InvalidScope,
         Self::InvalidTarget,
         Self::AccessDenied,
+        Self::AuthorizationPending,
+        Self::SlowDown,
+        Self::ExpiredToken,
         Self::LoginRequired,
         Self::ConsentRequired,
         Self::RequestNotSupported,
@@ -128,6 +137,9 @@ impl ErrorCode {
                 "the resource is unknown or not open to this client",
             ),
             Self::AccessDenied => ("access_denied", 403, "the request was denied"),
+            Self::AuthorizationPending => ("authorization_pending", 400, "nobody has decided yet"),
+            Self::SlowDown => ("slow_down", 400, "wait longer between two requests"),
+            Self::ExpiredToken => ("expired_token", 400, "the device code has expired, start again"),
             Self::LoginRequired => ("login_required", 400, "somebody has to sign in"),
             Self::ConsentRequired => ("consent_required", 400, "somebody has to approve the request"),
             Self::RequestNotSupported => ("request_not_supported", 400, "request objects are not supported"),

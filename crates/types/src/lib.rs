@@ -12,6 +12,7 @@
 //! | [`issuer`] | who we are | RFC 8414 §2 |
 //! | [`pkce`] | proof that the same client asks again | RFC 7636 |
 //! | [`secret`] | tokens, codes, client secrets and their digests | RFC 6749 §1.4, §1.5 |
+//! | [`user_code`], [`device_authorization`] | what a person types, and what a device is told | RFC 8628 |
 //! | [`form`] | request parameters | RFC 6749 §3.1, §3.2 |
 //! | [`error`] | what goes wrong, outside | RFC 6749 §5.2 |
 //! | [`registry`] | the closed sets of registered values | IANA OAuth parameters |
@@ -21,6 +22,7 @@
 //! | [`token_response`], [`introspection`] | what the endpoints answer | RFC 6749 §5.1, RFC 7662 |
 
 pub mod client_id;
+pub mod device_authorization;
 pub mod error;
 pub mod form;
 pub mod hex;
@@ -39,8 +41,10 @@ pub mod special_use;
 pub mod timestamp;
 pub mod token_response;
 pub mod uri;
+pub mod user_code;
 
 pub use client_id::ClientId;
+pub use device_authorization::DeviceAuthorizationResponse;
 pub use error::{ErrorCode, ErrorResponse};
 pub use form::Form;
 pub use issuer::Issuer;
@@ -51,6 +55,9 @@ pub use registry::{
 };
 pub use resource::Resource;
 pub use scope::{Scope, ScopeToken};
-pub use secret::{AccessToken, AuthorizationCode, ClientSecret, PresentedToken, RefreshToken, TokenHash};
+pub use secret::{
+    AccessToken, AuthorizationCode, ClientSecret, DeviceCode, PresentedToken, RefreshToken, TokenHash,
+};
 pub use timestamp::Timestamp;
 pub use token_response::TokenResponse;
+pub use user_code::UserCode;

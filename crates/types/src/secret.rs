@@ -7,6 +7,7 @@
 //! | access token | `mcpat_` | 4 base62 characters: hours since the epoch | 43 base64url, 6 base62 (CRC-32 of all before) |
 //! | refresh token | `mcprt_` | 4 base62 characters: days since the epoch | the same |
 //! | authorization code | `mcpac_` | none | the same |
+//! | device code | `mcpdc_` | none | the same |
 //! | client secret | `mcpcs_` | none | the same |
 //!
 //! The prefix lets secret scanners find a leaked one; the checksum lets garbage be refused without a look-up; the bucket
@@ -159,6 +160,10 @@ secret! {
     AuthorizationCode, "authorization code", "mcpac_"
 }
 secret! {
+    /// A device code (RFC 8628 §3.2).
+    DeviceCode, "device code", "mcpdc_"
+}
+secret! {
     /// A client's secret (RFC 6749 §2.3.1): minted by us, or brought by the operator.
     ClientSecret, "client secret", "mcpcs_"
 }
@@ -240,6 +245,49 @@ impl AuthorizationCode {
         read(Self::PREFIX, false, text)
             .map(|_| Self(Zeroizing::new(text.to_owned())))
             .ok_or(Malformed("authorization code"))
+    }
+}
+
+impl DeviceCode {
+    /// The least random bytes in a code of [`hexadecimal`](Self::hexadecimal): 128 bits.
+    pub const MIN_RANDOM_BYTES: usize = 16;
+    /// The most.
+    pub const MAX_RANDOM_BYTES: usize = 1_024;
+
+    /// Mints a code.
+    ///
+    /// ```
+    /// use mcp_authflow_types::DeviceCode;
+    ///
+    /// let code = DeviceCode::mint(&[7; 32]);
+    /// assert!(code.expose().starts_with("mcpdc_"));
+    /// assert!(DeviceCode::parse(code.expose()).is_ok());
+    /// ```
+    pub fn mint(random: &[u8; 32]) -> Self {
+        Self(mint(Self::PREFIX, None, random))
+    }
+
+    /// Reads a code that we may have minted.
+    ///
+    /// # Errors
+    /// [`Malformed`] when prefix, length, alphabet or checksum are wrong.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        read(Self::PREFIX, false, text)
+            .map(|_| Self(Zeroizing::new(text.to_owned())))
+            .ok_or(Malformed("device code"))
+    }
+
+    /// Makes a code as the Python packages did: random bytes as lower-case hexadecimal digits, 32 bytes by default there.
+    /// It has no prefix and no checksum, so [`parse`](Self::parse) does not read it.
+    ///
+    /// # Errors
+    /// [`Malformed`] for fewer than 16 bytes, which could be guessed, or more than 1,024.
+    pub fn hexadecimal(random: &[u8]) -> Result<Self, Malformed> {
+        if (Self::MIN_RANDOM_BYTES..=Self::MAX_RANDOM_BYTES).contains(&random.len()) {
+            Ok(Self(Zeroizing::new(crate::hex::encode(random))))
+        } else {
+            Err(Malformed("device code of 16 to 1024 random bytes"))
+        }
     }
 }
 
@@ -360,6 +408,23 @@ fn crc32(bytes: &[u8]) -> u32 {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
     use super::*;
+
+    /// S-082
+    #[test]
+    fn a_device_code_is_random_enough_whatever_its_form() {
+        let code = DeviceCode::mint(&[7; 32]);
+        assert_eq!(DeviceCode::parse(code.expose()).unwrap().hash(), code.hash());
+        assert!(AuthorizationCode::parse(code.expose()).is_err());
+        assert!(DeviceCode::parse(AuthorizationCode::mint(&[7; 32]).expose()).is_err());
+        assert_eq!(
+            DeviceCode::hexadecimal(&[0xab; 32]).unwrap().expose(),
+            "ab".repeat(32)
+        );
+        for length in [0, 1, 15, 1_025] {
+            assert!(DeviceCode::hexadecimal(&vec![7; length]).is_err(), "{length}");
+        }
+        assert_eq!(format!("{code:?}"), "DeviceCode(…)");
+    }
 
     #[test]
     fn crc_32_has_its_published_check_value() {
