@@ -14,6 +14,7 @@ mod replay;
 mod resource;
 mod session;
 mod token;
+mod token_storage;
 mod upkeep;
 mod user;
 
@@ -29,7 +30,7 @@ use self::{
     access_token::{Authorities, KeptAccessToken},
     buckets::Buckets,
 };
-pub use self::{rate_limit::MemoryRateLimit, replay::MemoryReplay};
+pub use self::{rate_limit::MemoryRateLimit, replay::MemoryReplay, token_storage::MemoryTokenStorage};
 use crate::{
     port::store::Standing,
     record::{

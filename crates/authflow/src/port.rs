@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod rate_limit;
 pub mod replay;
 pub mod store;
+pub mod token_storage;
 
 pub use audit::{Audit, AuditEvent, AuditOutcome};
 pub use clock::Clock;

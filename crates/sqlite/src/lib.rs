@@ -26,6 +26,7 @@
 //! | `open` | finding, creating and refusing files; `migrate`: the schema |
 //! | `writer`, `readers` | the threads |
 //! | one file a noun | the verbs of `mcp_authflow::port::store`, with their SQL |
+//! | `token_storage` | a part of its own, on a file of its own: [`SqliteTokenStorage`] |
 
 mod client;
 mod error;
@@ -40,6 +41,7 @@ mod resource;
 mod session;
 mod sql;
 mod token;
+mod token_storage;
 mod upkeep;
 mod user;
 mod writer;
@@ -57,6 +59,7 @@ use tokio::sync::oneshot;
 pub use self::{
     error::OpenError,
     lock::{ServingLock, lock_for_serving},
+    token_storage::SqliteTokenStorage,
 };
 use self::{readers::Readers, writer::Writer};
 

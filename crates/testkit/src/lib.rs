@@ -11,3 +11,4 @@ pub mod params;
 pub mod seeded_entropy;
 pub mod server;
 pub mod service;
+pub mod token_storage;

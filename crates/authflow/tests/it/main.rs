@@ -25,3 +25,4 @@ mod revocation;
 mod scene;
 mod scope;
 mod store;
+mod token_storage;

@@ -6,3 +6,4 @@ mod contract;
 mod damage;
 mod durability;
 mod serving;
+mod token_storage;
