@@ -23,6 +23,7 @@
 //! | `error` | SQLSTATE → [`StoreError`](mcp_authflow::port::StoreError) |
 //! | `schema` | migrations, and the check that they were run |
 //! | `partition` | the partitions of the tokens: made ahead, dropped when passed |
+//! | `token_storage` | a part of its own, on tables that are not ours: [`PostgresTokenStorage`] |
 //! | `statement` `row` | SQL with its parameter types; columns → records |
 //!
 //! To add a statement: a `static` in the file of its noun and in that file's `STATEMENTS`. [`PostgresStore::connect`]
@@ -43,6 +44,7 @@ mod schema;
 mod session;
 mod statement;
 mod token;
+mod token_storage;
 mod upkeep;
 mod user;
 
@@ -50,3 +52,4 @@ pub use config::PostgresConfig;
 pub use connection::PostgresStore;
 pub use error::OpenError;
 pub use schema::{MigrationReport, SchemaStatus, migrate, schema_status};
+pub use token_storage::{PostgresTokenStorage, PostgresTokenStorageConfig, StoredToken, TokenClock};

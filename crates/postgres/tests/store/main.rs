@@ -12,4 +12,5 @@ mod partition;
 mod race;
 mod schema;
 mod support;
+mod token_storage;
 mod unnamed;

@@ -1,0 +1,802 @@
+//! Token storage on the documented tables of the Python package `mcp-authflow`, exactly as they are: both programs may work
+//! on one database. It shares nothing with [`PostgresStore`](crate::PostgresStore), whose tables lie in a schema of their
+//! own.
+//!
+//! | table | column | type |
+//! |---|---|---|
+//! | `mcp_access_tokens`, `mcp_refresh_tokens` | `token` | text, primary key: SHA-256 in hexadecimal digits |
+//! | | `client_id` | text |
+//! | | `scopes` | text, joined by blanks |
+//! | | `resource` | text, may be null |
+//! | | `expires_at` | timestamptz |
+//! | | `created_at` | timestamptz, default `now()` |
+//! | | `user_id` | integer, bigint, uuid or text, may be null |
+//!
+//! The operator makes the tables; [`PostgresTokenStorage`] makes, changes and drops none. What type `user_id` has it learns
+//! from PostgreSQL, table by table.
+
+mod user;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use mcp_authflow::port::{
+    StoreError,
+    token_storage::{
+        NewToken, TokenCount, TokenKind, TokenRecord, TokenRules, TokenStorage, TokenStorageError,
+        TokenStorageResult, hash_token,
+    },
+};
+use mcp_authflow_types::{Timestamp, TokenHash, hex};
+use tokio::time::timeout;
+use tokio_postgres::{NoTls, Row, Statement, config::TargetSessionAttrs, types::ToSql};
+
+use self::user::SqlUser;
+use crate::{
+    OpenError,
+    connection::Target,
+    error::{Trouble, of_pool, with_causes},
+};
+
+/// The variable that holds the address, as the Python package has it.
+const VARIABLE: &str = "DATABASE_URL";
+/// Every column that the tables must have.
+const COLUMNS: [&str; 7] = [
+    "token",
+    "client_id",
+    "scopes",
+    "resource",
+    "expires_at",
+    "created_at",
+    "user_id",
+];
+/// How many expired rows one statement of a clean-up deletes.
+const BATCH: i64 = 1_000;
+/// The calendar of the tables: the years 1 to 9999, which is what Python can read.
+const CALENDAR: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// By whose clock tokens expire.
+#[derive(Clone, Default)]
+pub enum TokenClock {
+    /// The database's, one for all nodes.
+    #[default]
+    Database,
+    /// The one given: for tests, and for a database whose clock is off.
+    Given(Arc<dyn Fn() -> SystemTime + Send + Sync>),
+}
+
+impl fmt::Debug for TokenClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Database => "Database",
+            Self::Given(_) => "Given(…)",
+        })
+    }
+}
+
+/// How to reach the tables.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct PostgresTokenStorageConfig {
+    /// `postgres://user:password@host:port/database?…`, with the parameters of
+    /// [`PostgresConfig::url`](crate::PostgresConfig::url), TLS included. Without one, nothing can be initialized.
+    pub url: Option<String>,
+    /// The most connections. Default 10.
+    pub pool_size: usize,
+    /// How long an operation waits for one of them. Default 5 s.
+    pub acquire_timeout: Duration,
+    /// How long to wait for a new connection. Default 5 s.
+    pub connect_timeout: Duration,
+    /// After how long the server gives a statement up, and we shortly after. Default 30 s.
+    pub statement_timeout: Duration,
+    /// By whose clock tokens expire. Default: the database's.
+    pub clock: TokenClock,
+    /// The rules. Default: [`TokenRules::Strict`]; beside a running Python program rather [`TokenRules::Python`].
+    pub rules: TokenRules,
+}
+
+impl PostgresTokenStorageConfig {
+    /// The defaults, for an address. An empty one counts as none.
+    pub fn new(url: Option<String>) -> Self {
+        Self {
+            url: url.filter(|url| !url.is_empty()),
+            pool_size: 10,
+            acquire_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+            clock: TokenClock::default(),
+            rules: TokenRules::default(),
+        }
+    }
+
+    /// The defaults, for the address in the variable `DATABASE_URL`, which `lookup` reads now.
+    ///
+    /// ```
+    /// use mcp_authflow_postgres::PostgresTokenStorageConfig;
+    ///
+    /// # #[allow(clippy::disallowed_methods)]
+    /// let config = PostgresTokenStorageConfig::from_variables(|name| std::env::var(name).ok());
+    /// assert_eq!(config.pool_size, 10);
+    /// ```
+    pub fn from_variables(lookup: impl FnOnce(&str) -> Option<String>) -> Self {
+        Self::new(lookup(VARIABLE))
+    }
+}
+
+impl fmt::Debug for PostgresTokenStorageConfig {
+    /// Shows everything but the URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresTokenStorageConfig")
+            .field("pool_size", &self.pool_size)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("statement_timeout", &self.statement_timeout)
+            .field("clock", &self.clock)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A row as it lies in a table, for whoever moves away from it: the digest stands for the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredToken {
+    /// The column `token`: SHA-256 in hexadecimal digits, where the Python package wrote it.
+    pub digest: String,
+    /// Everything else.
+    pub record: TokenRecord,
+}
+
+impl StoredToken {
+    /// The digest, when it is one.
+    pub fn hash(&self) -> Option<TokenHash> {
+        hex::decode(&self.digest).map(TokenHash::from_bytes)
+    }
+}
+
+/// The token storage on the documented tables.
+///
+/// ```no_run
+/// use mcp_authflow::port::token_storage::TokenStorage;
+/// use mcp_authflow_postgres::{PostgresTokenStorage, PostgresTokenStorageConfig};
+///
+/// # async fn example() -> Result<(), mcp_authflow::port::token_storage::TokenStorageError> {
+/// let url = "postgres://app@127.0.0.1/app".to_owned();
+/// let storage = PostgresTokenStorage::new(PostgresTokenStorageConfig::new(Some(url)));
+/// storage.initialize().await?;
+/// let found = storage.load_token("a token that some Python program stored").await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct PostgresTokenStorage {
+    config: PostgresTokenStorageConfig,
+    /// None while it is closed.
+    pool: RwLock<Option<Pool>>,
+    /// Held while it is opened: of two callers one opens it.
+    opening: tokio::sync::Mutex<()>,
+}
+
+impl fmt::Debug for PostgresTokenStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresTokenStorage")
+            .field("config", &self.config)
+            .field("is_open", &self.is_open())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PostgresTokenStorage {
+    /// Makes a closed store; nothing is connected to yet.
+    pub fn new(config: PostgresTokenStorageConfig) -> Self {
+        Self {
+            config,
+            pool: RwLock::default(),
+            opening: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Whether it holds connections, or could.
+    pub fn is_open(&self) -> bool {
+        self.read_pool().is_some()
+    }
+
+    /// Reads a token by its digest, expired or not, and changes nothing.
+    ///
+    /// # Errors
+    /// Any but [`TokenStorageError::InvalidArgument`].
+    pub async fn find(&self, kind: TokenKind, hash: &TokenHash) -> TokenStorageResult<Option<StoredToken>> {
+        let session = self.session().await?;
+        let digest = hex::encode(hash.as_bytes());
+        let rows = session.ask(sql(kind).find, &[&digest]).await?;
+        rows.first().map(stored).transpose()
+    }
+
+    /// Takes a token out by its digest, expired or not: of many callers, one gets it.
+    ///
+    /// # Errors
+    /// Any but [`TokenStorageError::InvalidArgument`].
+    pub async fn take(&self, kind: TokenKind, hash: &TokenHash) -> TokenStorageResult<Option<StoredToken>> {
+        let session = self.session().await?;
+        let digest = hex::encode(hash.as_bytes());
+        let rows = session.ask(sql(kind).take, &[&digest]).await?;
+        rows.first().map(stored).transpose()
+    }
+
+    /// Lists tokens in the order of their digests, after `after`, at most `limit`; expired ones are in it. A table that is
+    /// not there is empty.
+    ///
+    /// # Errors
+    /// Any but [`TokenStorageError::InvalidArgument`].
+    pub async fn list(
+        &self,
+        kind: TokenKind,
+        after: Option<&str>,
+        limit: u32,
+    ) -> TokenStorageResult<Vec<StoredToken>> {
+        let session = self.session().await?;
+        if !session.has_table(kind).await? {
+            return Ok(Vec::new());
+        }
+        let rows = session.ask(sql(kind).list, &[&after, &i64::from(limit)]).await?;
+        rows.iter().map(stored).collect()
+    }
+
+    fn read_pool(&self) -> Option<Pool> {
+        self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the clock shows, for a statement; null stands for the database's own.
+    fn now(&self) -> Option<SystemTime> {
+        match &self.config.clock {
+            TokenClock::Database => None,
+            TokenClock::Given(clock) => Some(clock()),
+        }
+    }
+
+    async fn session(&self) -> TokenStorageResult<Session> {
+        let pool = self.read_pool().ok_or(TokenStorageError::NotInitialized)?;
+        self.session_of(&pool).await
+    }
+
+    async fn session_of(&self, pool: &Pool) -> TokenStorageResult<Session> {
+        let object = pool.get().await.map_err(|error| in_words(of_pool(&error)))?;
+        Ok(Session {
+            object: Some(object),
+            // The server gives up first, so that its answer says why.
+            deadline: self.config.statement_timeout + Duration::from_secs(1),
+            is_busy: AtomicBool::new(false),
+        })
+    }
+
+    fn make_pool(&self) -> TokenStorageResult<Pool> {
+        let Some(url) = &self.config.url else {
+            return Err(TokenStorageError::Misconfigured(format!(
+                "the environment variable {VARIABLE} is required for the token storage"
+            )));
+        };
+        let misconfigured = |error: OpenError| TokenStorageError::Misconfigured(error.to_string());
+        let Target { mut postgres, tls } = Target::of(url).map_err(misconfigured)?;
+        postgres.target_session_attrs(TargetSessionAttrs::Any);
+        postgres.connect_timeout(self.config.connect_timeout);
+        let options = postgres
+            .get_options()
+            .map_or_else(String::new, |given| format!("{given} "));
+        postgres.options(format!(
+            "{options}-c statement_timeout={} -c idle_in_transaction_session_timeout=30000",
+            self.config.statement_timeout.as_millis().max(1)
+        ));
+        let manager_config = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = match tls {
+            Some(tls) => Manager::from_config(postgres, tls, manager_config),
+            None => Manager::from_config(postgres, NoTls, manager_config),
+        };
+        Pool::builder(manager)
+            .max_size(self.config.pool_size.max(1))
+            .wait_timeout(Some(self.config.acquire_timeout))
+            .create_timeout(Some(self.config.connect_timeout))
+            .recycle_timeout(Some(self.config.acquire_timeout))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| TokenStorageError::Misconfigured(error.to_string()))
+    }
+
+    async fn store(&self, kind: TokenKind, token: &str, new: &NewToken) -> TokenStorageResult<()> {
+        for (name, text) in [
+            ("client_id", Some(&new.client_id)),
+            ("resource", new.resource.as_ref()),
+        ]
+        .into_iter()
+        .chain(new.scopes.iter().map(|scope| ("a scope", Some(scope))))
+        {
+            if text.is_some_and(|text| text.contains('\0')) {
+                return Err(TokenStorageError::InvalidArgument(format!(
+                    "{name} holds a NUL character, which PostgreSQL cannot keep"
+                )));
+            }
+        }
+        if !CALENDAR.contains(&new.expires_at.seconds()) {
+            return Err(TokenStorageError::InvalidArgument(format!(
+                "expires_at is not between the years 1 and 9999: {}",
+                new.expires_at
+            )));
+        }
+        let session = self.session().await?;
+        let statement = session.prepare(sql(kind).store).await?;
+        if let (Some(user), Some(column)) = (&new.user_id, statement.params().get(5)) {
+            user::check(user, column)?;
+        }
+        let rows = session
+            .send(
+                &statement,
+                &[
+                    &hash_token(token),
+                    &new.client_id,
+                    &new.scopes.join(" "),
+                    &new.resource,
+                    &new.expires_at.seconds(),
+                    &SqlUser(new.user_id.clone()),
+                    &self.config.rules.may_rebind(),
+                ],
+            )
+            .await?;
+        if rows.is_empty() {
+            return Err(TokenStorageError::OtherClients);
+        }
+        tracing::debug!(token = %fingerprint(token), "{} stored", kind.as_str());
+        Ok(())
+    }
+
+    async fn load(&self, kind: TokenKind, token: &str) -> TokenStorageResult<Option<TokenRecord>> {
+        let session = self.session().await?;
+        let (digest, now, rules) = (hash_token(token), self.now(), self.is_python());
+        let rows = session.ask(sql(kind).load, &[&digest, &now, &rules]).await?;
+        let Some(row) = rows.first() else {
+            tracing::debug!(token = %fingerprint(token), "no such {}", kind.as_str());
+            return Ok(None);
+        };
+        if column(row, "is_over")? {
+            // Over still? Whoever stored it anew in between must find it again.
+            session
+                .ask(sql(kind).delete_if_over, &[&digest, &now, &rules])
+                .await?;
+            tracing::debug!(token = %fingerprint(token), "{} expired", kind.as_str());
+            return Ok(None);
+        }
+        Ok(Some(stored(row)?.record))
+    }
+
+    fn is_python(&self) -> bool {
+        self.config.rules == TokenRules::Python
+    }
+
+    async fn delete(&self, kind: TokenKind, token: &str) -> TokenStorageResult<()> {
+        let session = self.session().await?;
+        session.ask(sql(kind).delete, &[&hash_token(token)]).await?;
+        tracing::debug!(token = %fingerprint(token), "{} deleted", kind.as_str());
+        Ok(())
+    }
+
+    async fn clean_up(&self, kind: TokenKind) -> TokenStorageResult<u64> {
+        let now = self.now();
+        let mut removed = 0;
+        loop {
+            // A connection each time: others get in between.
+            let session = self.session().await?;
+            let rows = session.ask(sql(kind).clean_up, &[&now, &BATCH]).await?;
+            let batch = counted(&rows, "done")?;
+            removed += batch;
+            if batch < BATCH.unsigned_abs() {
+                break;
+            }
+        }
+        if removed > 0 {
+            tracing::info!(removed, "expired {}s cleaned up", kind.as_str());
+        }
+        Ok(removed)
+    }
+
+    async fn count(&self, kind: TokenKind) -> TokenStorageResult<TokenCount> {
+        let session = self.session().await?;
+        let rows = session
+            .ask(sql(kind).count, &[&self.now(), &self.is_python()])
+            .await?;
+        let (stored, expired) = (counted(&rows, "stored")?, counted(&rows, "expired")?);
+        Ok(TokenCount {
+            live: stored.saturating_sub(expired),
+            expired,
+        })
+    }
+}
+
+/// A connection on loan. One that may still be busy is not given back.
+struct Session {
+    object: Option<Object>,
+    deadline: Duration,
+    /// Whether an answer is outstanding.
+    is_busy: AtomicBool,
+}
+
+impl Drop for Session {
+    /// A caller that goes away in the middle takes its connection along.
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take()
+            && self.is_busy.load(Ordering::Relaxed)
+        {
+            drop(Object::take(object));
+        }
+    }
+}
+
+impl Session {
+    fn client(&self) -> TokenStorageResult<&Object> {
+        self.object
+            .as_ref()
+            .ok_or_else(|| TokenStorageError::Unavailable("the connection is gone".to_owned()))
+    }
+
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> TokenStorageResult<T> {
+        self.is_busy.store(true, Ordering::Relaxed);
+        let answer = timeout(self.deadline, work).await;
+        let Ok(answer) = answer else {
+            return Err(TokenStorageError::TimedOut(
+                "PostgreSQL gave no answer before the deadline".to_owned(),
+            ));
+        };
+        self.is_busy.store(false, Ordering::Relaxed);
+        answer.map_err(|error| of_statement(&error))
+    }
+
+    /// Learns the types of a statement's parameters from PostgreSQL, once a connection: so it is with `user_id`.
+    async fn prepare(&self, sql: &str) -> TokenStorageResult<Statement> {
+        self.in_time(self.client()?.prepare_cached(sql)).await
+    }
+
+    async fn send(
+        &self,
+        statement: &Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> TokenStorageResult<Vec<Row>> {
+        self.in_time(self.client()?.query(statement, params)).await
+    }
+
+    async fn ask(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> TokenStorageResult<Vec<Row>> {
+        let statement = self.prepare(sql).await?;
+        self.send(&statement, params).await
+    }
+
+    async fn has_table(&self, kind: TokenKind) -> TokenStorageResult<bool> {
+        let rows = self
+            .ask("SELECT to_regclass($1) IS NOT NULL AS is_there", &[&table(kind)])
+            .await?;
+        rows.first().map_or(Ok(false), |row| column(row, "is_there"))
+    }
+
+    /// Compares the tables that are there with what they should have.
+    async fn check_schema(&self) -> TokenStorageResult<()> {
+        let tables = TokenKind::ALL.map(table);
+        let rows = self
+            .ask(
+                "SELECT table_name::text AS table_name, column_name::text AS column_name \
+                 FROM information_schema.columns \
+                 WHERE table_name = ANY ($1) AND table_schema = ANY (current_schemas(false))",
+                &[&tables.as_slice()],
+            )
+            .await?;
+        let mut found = Vec::new();
+        for row in &rows {
+            found.push((
+                column::<String>(row, "table_name")?,
+                column::<String>(row, "column_name")?,
+            ));
+        }
+        let mut complaints = Vec::new();
+        for table in tables {
+            if !found.iter().any(|(name, _)| name == table) {
+                continue;
+            }
+            let mut missing: Vec<&str> = COLUMNS
+                .into_iter()
+                .filter(|wanted| {
+                    !found
+                        .iter()
+                        .any(|(name, column)| name == table && column == wanted)
+                })
+                .collect();
+            missing.sort_unstable();
+            if !missing.is_empty() {
+                complaints.push(format!("{table} lacks {}", missing.join(", ")));
+            }
+        }
+        if complaints.is_empty() {
+            return Ok(());
+        }
+        Err(TokenStorageError::SchemaDrift(format!(
+            "the tables of the token storage are out of date: {}; add the missing columns with ALTER TABLE, for CREATE \
+             TABLE IF NOT EXISTS adds none",
+            complaints.join("; ")
+        )))
+    }
+}
+
+/// The statements on one table.
+struct Sql {
+    store: &'static str,
+    load: &'static str,
+    find: &'static str,
+    list: &'static str,
+    take: &'static str,
+    take_live: &'static str,
+    delete: &'static str,
+    delete_if_over: &'static str,
+    clean_up: &'static str,
+    count: &'static str,
+    revoke_client: &'static str,
+}
+
+/// A moment that does not fit the calendar, such as `infinity`, counts as its end.
+macro_rules! seconds {
+    ($column:literal) => {
+        concat!(
+            "CASE WHEN isfinite(",
+            $column,
+            ") THEN floor(extract(epoch FROM ",
+            $column,
+            "))::bigint WHEN ",
+            $column,
+            " > '-infinity' THEN 253402300799 ELSE -62135596800 END AS ",
+            $column
+        )
+    };
+}
+
+macro_rules! columns {
+    () => {
+        concat!(
+            "token, client_id, scopes, resource, ",
+            seconds!("expires_at"),
+            ", ",
+            seconds!("created_at"),
+            ", user_id"
+        )
+    };
+}
+
+/// Whether a row is over: `$2` is the clock, null for the database's; `$3` is whether the Python package's rule holds.
+macro_rules! is_over {
+    ($clock:literal, $python:literal) => {
+        concat!(
+            "(expires_at < coalesce(",
+            $clock,
+            "::timestamptz, now()) OR (NOT ",
+            $python,
+            "::bool AND expires_at = coalesce(",
+            $clock,
+            "::timestamptz, now())))"
+        )
+    };
+}
+
+macro_rules! statements_on {
+    ($table:literal) => {
+        Sql {
+            // `created_at` keeps its first value, as it does in Python.
+            store: concat!(
+                "INSERT INTO ", $table, " AS known (token, client_id, scopes, resource, expires_at, user_id) \
+                 VALUES ($1, $2, $3, $4, to_timestamp($5::bigint), $6) \
+                 ON CONFLICT (token) DO UPDATE SET client_id = excluded.client_id, scopes = excluded.scopes, \
+                 resource = excluded.resource, expires_at = excluded.expires_at, user_id = excluded.user_id \
+                 WHERE $7::bool OR known.client_id = excluded.client_id RETURNING 1"
+            ),
+            load: concat!(
+                "SELECT ", columns!(), ", ", is_over!("$2", "$3"), " AS is_over FROM ", $table, " WHERE token = $1"
+            ),
+            find: concat!("SELECT ", columns!(), " FROM ", $table, " WHERE token = $1"),
+            list: concat!(
+                "SELECT ", columns!(), " FROM ", $table,
+                " WHERE $1::text IS NULL OR token > $1 ORDER BY token LIMIT $2"
+            ),
+            take: concat!("DELETE FROM ", $table, " WHERE token = $1 RETURNING ", columns!()),
+            take_live: concat!(
+                "DELETE FROM ", $table, " WHERE token = $1 AND NOT ", is_over!("$2", "$3"), " RETURNING ", columns!()
+            ),
+            delete: concat!("DELETE FROM ", $table, " WHERE token = $1"),
+            delete_if_over: concat!(
+                "DELETE FROM ", $table, " WHERE token = $1 AND ", is_over!("$2", "$3")
+            ),
+            clean_up: concat!(
+                "WITH gone AS (DELETE FROM ", $table, " WHERE token = ANY (ARRAY(SELECT token FROM ", $table,
+                " WHERE expires_at < coalesce($1::timestamptz, now()) LIMIT $2 FOR UPDATE SKIP LOCKED)) \
+                 RETURNING 1) SELECT count(*) AS done FROM gone"
+            ),
+            count: concat!(
+                "SELECT count(*) AS stored, count(*) FILTER (WHERE ", is_over!("$1", "$2"), ") AS expired FROM ",
+                $table
+            ),
+            revoke_client: concat!(
+                "WITH gone AS (DELETE FROM ", $table, " WHERE client_id = $1 RETURNING 1) \
+                 SELECT count(*) AS done FROM gone"
+            ),
+        }
+    };
+}
+
+const REVOKE_CLIENT: &str = "WITH access AS (DELETE FROM mcp_access_tokens WHERE client_id = $1 RETURNING 1), \
+                             refresh AS (DELETE FROM mcp_refresh_tokens WHERE client_id = $1 RETURNING 1) \
+                             SELECT (SELECT count(*) FROM access) + (SELECT count(*) FROM refresh) AS done";
+
+const fn table(kind: TokenKind) -> &'static str {
+    match kind {
+        TokenKind::Access => "mcp_access_tokens",
+        TokenKind::Refresh => "mcp_refresh_tokens",
+    }
+}
+
+fn sql(kind: TokenKind) -> &'static Sql {
+    static ACCESS: Sql = statements_on!("mcp_access_tokens");
+    static REFRESH: Sql = statements_on!("mcp_refresh_tokens");
+    match kind {
+        TokenKind::Access => &ACCESS,
+        TokenKind::Refresh => &REFRESH,
+    }
+}
+
+fn column<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, name: &str) -> TokenStorageResult<T> {
+    row.try_get(name)
+        .map_err(|error| TokenStorageError::Database(with_causes(&error)))
+}
+
+fn counted(rows: &[Row], name: &str) -> TokenStorageResult<u64> {
+    let count: i64 = rows.first().map_or(Ok(0), |row| column(row, name))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+fn stored(row: &Row) -> TokenStorageResult<StoredToken> {
+    let SqlUser(user_id) = column(row, "user_id")?;
+    Ok(StoredToken {
+        digest: column(row, "token")?,
+        record: TokenRecord {
+            client_id: column(row, "client_id")?,
+            scopes: column::<&str>(row, "scopes")?
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
+            resource: column(row, "resource")?,
+            expires_at: Timestamp::from_seconds(column(row, "expires_at")?),
+            created_at: Timestamp::from_seconds(column(row, "created_at")?),
+            user_id,
+        },
+    })
+}
+
+fn of_statement(error: &tokio_postgres::Error) -> TokenStorageError {
+    let text = with_causes(error);
+    match Trouble::of(error).into_error() {
+        // What the store's words say of our own schema is not true of these tables.
+        StoreError::Broken(_) => TokenStorageError::Database(text),
+        other => in_words(other),
+    }
+}
+
+fn in_words(error: StoreError) -> TokenStorageError {
+    match error {
+        StoreError::Unavailable(said) => TokenStorageError::Unavailable(said),
+        StoreError::TimedOut(said) => TokenStorageError::TimedOut(said),
+        other => TokenStorageError::Database(other.to_string()),
+    }
+}
+
+fn fingerprint(token: &str) -> String {
+    mcp_authflow::port::token_storage::token_fingerprint(token)
+}
+
+#[async_trait::async_trait]
+impl TokenStorage for PostgresTokenStorage {
+    /// Connects, and checks that the tables that are there have every column. When that fails the connections are closed
+    /// again.
+    ///
+    /// # Errors
+    /// [`TokenStorageError::Misconfigured`] for an address that is missing or not understood,
+    /// [`TokenStorageError::SchemaDrift`] naming tables and columns, or what the database says.
+    async fn initialize(&self) -> TokenStorageResult<()> {
+        let _alone = self.opening.lock().await;
+        if self.is_open() {
+            return Ok(());
+        }
+        let pool = self.make_pool()?;
+        let checked = async { self.session_of(&pool).await?.check_schema().await }.await;
+        if let Err(error) = checked {
+            pool.close();
+            return Err(error);
+        }
+        *self.pool.write().unwrap_or_else(PoisonError::into_inner) = Some(pool);
+        tracing::info!("token storage opened in PostgreSQL");
+        Ok(())
+    }
+
+    async fn close(&self) {
+        let pool = self.pool.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(pool) = pool {
+            pool.close();
+            tracing::info!("token storage closed");
+        }
+    }
+
+    async fn store_token(&self, token: &str, new: &NewToken) -> TokenStorageResult<()> {
+        self.store(TokenKind::Access, token, new).await
+    }
+
+    async fn load_token(&self, token: &str) -> TokenStorageResult<Option<TokenRecord>> {
+        self.load(TokenKind::Access, token).await
+    }
+
+    async fn delete_token(&self, token: &str) -> TokenStorageResult<()> {
+        self.delete(TokenKind::Access, token).await
+    }
+
+    async fn store_refresh_token(&self, refresh_token: &str, new: &NewToken) -> TokenStorageResult<()> {
+        self.store(TokenKind::Refresh, refresh_token, new).await
+    }
+
+    async fn load_refresh_token(&self, refresh_token: &str) -> TokenStorageResult<Option<TokenRecord>> {
+        self.load(TokenKind::Refresh, refresh_token).await
+    }
+
+    async fn delete_refresh_token(&self, refresh_token: &str) -> TokenStorageResult<()> {
+        self.delete(TokenKind::Refresh, refresh_token).await
+    }
+
+    /// Without a table of refresh tokens there are none; a table of access tokens must be there.
+    async fn revoke_client_tokens(&self, client_id: &str) -> TokenStorageResult<u64> {
+        let session = self.session().await?;
+        if client_id.contains('\0') {
+            return Ok(0);
+        }
+        let has_refresh = session.has_table(TokenKind::Refresh).await?;
+        let statement = if has_refresh {
+            REVOKE_CLIENT
+        } else {
+            sql(TokenKind::Access).revoke_client
+        };
+        let revoked = counted(&session.ask(statement, &[&client_id]).await?, "done")?;
+        if revoked > 0 {
+            tracing::info!(?client_id, revoked, "all tokens of a client revoked");
+        }
+        Ok(revoked)
+    }
+
+    async fn cleanup_expired_tokens(&self) -> TokenStorageResult<u64> {
+        self.clean_up(TokenKind::Access).await
+    }
+
+    async fn cleanup_expired_refresh_tokens(&self) -> TokenStorageResult<u64> {
+        self.clean_up(TokenKind::Refresh).await
+    }
+
+    async fn get_token_count(&self) -> TokenStorageResult<TokenCount> {
+        self.count(TokenKind::Access).await
+    }
+
+    async fn get_refresh_token_count(&self) -> TokenStorageResult<TokenCount> {
+        self.count(TokenKind::Refresh).await
+    }
+
+    async fn take_refresh_token(&self, refresh_token: &str) -> TokenStorageResult<Option<TokenRecord>> {
+        let session = self.session().await?;
+        let (digest, now, python) = (hash_token(refresh_token), self.now(), self.is_python());
+        let rows = session
+            .ask(sql(TokenKind::Refresh).take_live, &[&digest, &now, &python])
+            .await?;
+        Ok(rows.first().map(stored).transpose()?.map(|stored| stored.record))
+    }
+}
