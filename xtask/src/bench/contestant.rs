@@ -3,20 +3,25 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use mcp_authflow_jose::{Algorithm, SigningKey};
 use mcp_authflow_testkit::server::{Store, TestServer};
 use mcp_authflow_testkit::service::port::free_port;
 use mcp_authflow_testkit::service::postgres::PrivatePostgres;
 use mcp_authflow_testkit::service::process::{OwnedProcess, StopSignal};
 use tokio::runtime::Runtime;
 
-use super::operation::{Operation, Requests};
+use super::operation::{Operation, Requests, Signer};
 use super::{SERVER_CORE, can_pin_server, cpu};
 use crate::crowd::caller::{Answer, Caller};
 use crate::crowd::{APP, ASKER, MACHINE, RESOURCE, SCOPE, bootstrap, username};
 use crate::provide;
+
+/// How many assertions are signed before a measurement: signing costs the load more than checking costs the server.
+const SIGNED_AHEAD: usize = 24_000;
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -55,6 +60,7 @@ pub(super) struct Cpu {
 pub(super) struct Contestant {
     server: Running,
     postgres: Option<PrivatePostgres>,
+    signers: Signers,
 }
 
 enum Running {
@@ -66,12 +72,13 @@ enum Running {
 }
 
 impl Contestant {
-    pub(super) fn start(kind: Kind, binary: &Path) -> Result<Self> {
+    pub(super) fn start(kind: Kind, binary: &Path, signers: &Signers) -> Result<Self> {
         let (store, postgres) = match kind {
             Kind::BareAxum => {
                 return Ok(Self {
                     server: start_bare(&binary.with_file_name("xtask"))?,
                     postgres: None,
+                    signers: signers.clone(),
                 });
             }
             Kind::Memory => (Store::Memory, None),
@@ -85,13 +92,14 @@ impl Contestant {
         let mut builder = TestServer::builder()
             .binary(binary)
             .store(store)
-            .bootstrap(bootstrap(1));
+            .bootstrap(format!("{}{}", bootstrap(1), signers.bootstrap()));
         if can_pin_server() {
             builder = builder.through(["taskset", "--cpu-list", SERVER_CORE]);
         }
         Ok(Self {
             server: Running::Authflow(Box::new(builder.start()?)),
             postgres,
+            signers: signers.clone(),
         })
     }
 
@@ -107,6 +115,51 @@ impl Contestant {
         match &self.server {
             Running::Bare { .. } => None,
             Running::Authflow(server) => Some(server.folder()),
+        }
+    }
+
+    /// A signer for each connection, with what it needs for a measurement signed ahead.
+    fn signed(&self, operation: Operation, connections: usize) -> Result<Vec<Requests>> {
+        let (client_id, key) = self.signers.of(operation);
+        let audience = match &self.server {
+            Running::Bare { address, .. } => format!("http://{address}"),
+            Running::Authflow(server) => server.issuer().to_owned(),
+        };
+        let run = std::time::SystemTime::now()
+            .duration_since(std::time::SystemTime::UNIX_EPOCH)?
+            .as_nanos();
+        (0..connections)
+            .map(|number| {
+                let signer = Signer {
+                    key: key.clone(),
+                    client_id,
+                    audience: audience.clone(),
+                    tag: format!("{run}-{number}"),
+                    made: 0,
+                };
+                Requests::signed(&self.address().to_string(), signer, SIGNED_AHEAD / connections)
+            })
+            .collect()
+    }
+
+    /// Where the database is, if it is a server of its own.
+    pub(super) fn database_url(&self) -> Option<&str> {
+        self.postgres.as_ref().map(PrivatePostgres::url)
+    }
+
+    /// Ends the server, not its database.
+    pub(super) fn end(&mut self) -> Result<()> {
+        match &mut self.server {
+            Running::Bare { .. } => bail!("the bare server is not ended"),
+            Running::Authflow(server) => server.stop(Duration::from_secs(30)).map(drop),
+        }
+    }
+
+    /// Starts it again on the same state.
+    pub(super) fn start_again(&mut self) -> Result<()> {
+        match &mut self.server {
+            Running::Bare { .. } => bail!("the bare server is not started again"),
+            Running::Authflow(server) => server.start_again(),
         }
     }
 
@@ -137,6 +190,7 @@ impl Contestant {
         let same =
             |client, form: &str| Ok(vec![Requests::same(&host, operation, client, form)?; connections]);
         match (&self.server, operation) {
+            (_, Operation::AssertionEs256 | Operation::AssertionRs256) => self.signed(operation, connections),
             (_, Operation::ClientCredentials) => same(MACHINE, &issue),
             (Running::Bare { .. }, Operation::Introspect) => {
                 // As long as one of ours, since it is what is parsed.
@@ -161,6 +215,44 @@ impl Contestant {
                     .collect()
             }
         }
+    }
+}
+
+/// The clients that sign, by the operation that they are for.
+#[derive(Clone)]
+pub(super) struct Signers {
+    es256: Arc<SigningKey>,
+    rs256: Arc<SigningKey>,
+}
+
+impl Signers {
+    pub(super) fn generate() -> Result<Self> {
+        Ok(Self {
+            es256: Arc::new(SigningKey::generate(Algorithm::Es256)?),
+            rs256: Arc::new(SigningKey::generate(Algorithm::Rs256)?),
+        })
+    }
+
+    fn of(&self, operation: Operation) -> (&'static str, &Arc<SigningKey>) {
+        match operation {
+            Operation::AssertionRs256 => ("signer-rs256", &self.rs256),
+            _ => ("signer-es256", &self.es256),
+        }
+    }
+
+    /// Their part of the bootstrap file.
+    fn bootstrap(&self) -> String {
+        [Operation::AssertionEs256, Operation::AssertionRs256]
+            .map(|operation| {
+                let (client_id, key) = self.of(operation);
+                let jwks = serde_json::json!({ "keys": [key.public_jwk()] });
+                format!(
+                    "\n[[client]]\nclient_id = \"{client_id}\"\nname = \"Signer\"\n\
+                     token_endpoint_auth_method = \"private_key_jwt\"\njwks = '{jwks}'\n\
+                     grant_types = [\"client_credentials\"]\nscope = \"{SCOPE}\"\nresources = [\"{RESOURCE}\"]\n"
+                )
+            })
+            .concat()
     }
 }
 

@@ -137,7 +137,7 @@ impl Connection {
     /// One request and its answer; what the answer says if it is not 200.
     async fn exchange(&mut self) -> Result<Option<String>> {
         self.sender.ready().await?;
-        let response = self.sender.send_request(self.requests.next()?).await?;
+        let response = self.sender.send_request(self.requests.make()?).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         if status.is_success() {

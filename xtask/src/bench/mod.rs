@@ -11,17 +11,21 @@
 //! |---|---|
 //! | `bare_axum` | the server that does nothing but parse the form |
 //! | `contestant` | starting a server and pinning it |
-//! | `operation` | what is asked: introspection, `client_credentials`, rotation |
+//! | `operation` | what is asked: introspection, `client_credentials`, rotation, assertions |
 //! | `load` | connections in a closed loop, their latencies |
 //! | `cpu` | the CPU time of a process |
+//! | `parts` | what single parts cost, in this process: memory of a token, a limiter's check |
+//! | `clean_up` | what a clean-up of a million rows does to the requests beside it |
 //! | `raw_commits` | what SQLite itself can do with 32 rows a commit |
 //! | `table` | medians, ratios, Markdown |
 
 pub(crate) mod bare_axum;
+mod clean_up;
 mod contestant;
 mod cpu;
 mod load;
 mod operation;
+mod parts;
 mod raw_commits;
 mod table;
 
@@ -49,12 +53,26 @@ pub(crate) struct Arguments {
     /// Only these servers (may be given more than once); the bare one always runs
     #[arg(long, value_name = "SERVER")]
     only: Vec<Kind>,
+    /// Only this part of it
+    #[arg(long, value_enum)]
+    section: Option<Section>,
     /// Rewrites the table between the markers in this file
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// Set by ourselves: measure with this program as the server, in this process
     #[arg(long, hide = true)]
     measure: Option<PathBuf>,
+}
+
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Section {
+    /// What a request costs, beside a bare server.
+    Requests,
+    /// What single parts cost.
+    Parts,
+    /// Requests beside a clean-up.
+    CleanUp,
 }
 
 const MOST_CONNECTIONS: usize = 32;
@@ -122,6 +140,39 @@ fn measure(arguments: &Arguments, server: &std::path::Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let is_wanted = |section| arguments.section.is_none_or(|only| only == section);
+    let mut text = String::new();
+    if is_wanted(Section::Requests) {
+        text += &measure_requests(&runtime, arguments, server)?;
+    }
+    if is_wanted(Section::Parts) {
+        text += &parts::measure(&runtime)?;
+    }
+    if is_wanted(Section::CleanUp) {
+        for kind in [Kind::Sqlite, Kind::Postgres] {
+            if arguments.only.is_empty() || arguments.only.contains(&kind) {
+                eprintln!("--- clean-up: {}", kind.title());
+                text += &clean_up::measure(&runtime, kind, server)?.markdown();
+            }
+        }
+    }
+    println!("\n{text}");
+    if let Some(file) = &arguments.write {
+        ensure!(
+            arguments.section.is_none(),
+            "--write wants the whole bench, not one section"
+        );
+        table::write_between_markers(file, &text)?;
+    }
+    Ok(())
+}
+
+fn measure_requests(
+    runtime: &tokio::runtime::Runtime,
+    arguments: &Arguments,
+    server: &std::path::Path,
+) -> Result<String> {
+    let signers = contestant::Signers::generate()?;
     let mut table = Table::default();
     for round in 1..=arguments.rounds {
         for kind in Kind::ALL {
@@ -130,15 +181,11 @@ fn measure(arguments: &Arguments, server: &std::path::Path) -> Result<()> {
                 continue;
             }
             eprintln!("--- round {round}: {}", kind.title());
-            measure_one(&runtime, arguments, round, *kind, server, &mut table)?;
+            let contestant = Contestant::start(*kind, server, &signers)?;
+            measure_one(runtime, arguments, round, *kind, &contestant, &mut table)?;
         }
     }
-    let text = table.markdown();
-    println!("\n{text}");
-    if let Some(file) = &arguments.write {
-        table::write_between_markers(file, &text)?;
-    }
-    Ok(())
+    Ok(table.markdown())
 }
 
 fn measure_one(
@@ -146,10 +193,9 @@ fn measure_one(
     arguments: &Arguments,
     round: usize,
     kind: Kind,
-    server: &std::path::Path,
+    contestant: &Contestant,
     table: &mut Table,
 ) -> Result<()> {
-    let contestant = Contestant::start(kind, server)?;
     for &operation in Operation::ALL {
         for concurrency in CONCURRENCY {
             let requests = contestant.requests(operation, concurrency, runtime)?;

@@ -1,11 +1,19 @@
 //! What is asked of a server, request by request.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use anyhow::{Context, Result, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{Request, Uri};
 use http_body_util::Full;
+use mcp_authflow_jose::SigningKey;
+use serde_json::json;
+
+use crate::crowd::{RESOURCE, SCOPE};
 
 /// An operation that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,23 +24,35 @@ pub(super) enum Operation {
     ClientCredentials,
     /// A refresh token for its successor, which is the next to go.
     Rotate,
+    /// A token for a client that signs an assertion with ES256, each of them good once.
+    AssertionEs256,
+    /// The same with RS256 and a key of 2,048 bits.
+    AssertionRs256,
 }
 
 impl Operation {
-    pub(super) const ALL: &'static [Self] = &[Self::Introspect, Self::ClientCredentials, Self::Rotate];
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Introspect,
+        Self::ClientCredentials,
+        Self::Rotate,
+        Self::AssertionEs256,
+        Self::AssertionRs256,
+    ];
 
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Introspect => "introspect, hot token",
             Self::ClientCredentials => "client_credentials",
             Self::Rotate => "refresh rotation",
+            Self::AssertionEs256 => "private_key_jwt, ES256",
+            Self::AssertionRs256 => "private_key_jwt, RS256",
         }
     }
 
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::Introspect => "/introspect",
-            Self::ClientCredentials | Self::Rotate => "/token",
+            Self::ClientCredentials | Self::Rotate | Self::AssertionEs256 | Self::AssertionRs256 => "/token",
         }
     }
 }
@@ -54,6 +74,51 @@ enum Body {
         client_id: String,
         refresh: String,
     },
+    /// Assertions, each good once: signed ahead, and when those are used up, one at a time.
+    Signed {
+        signer: Signer,
+        ready: VecDeque<Bytes>,
+    },
+}
+
+/// A client that signs.
+#[derive(Clone)]
+pub(super) struct Signer {
+    pub(super) key: Arc<SigningKey>,
+    pub(super) client_id: &'static str,
+    /// Whom it signs for: the issuer.
+    pub(super) audience: String,
+    /// What no other signer's identifiers begin with.
+    pub(super) tag: String,
+    pub(super) made: u64,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer")
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    /// A token request with a new assertion.
+    fn form(&mut self) -> Result<Bytes> {
+        self.made += 1;
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)?
+            .as_secs();
+        let claims = json!({
+            "iss": self.client_id, "sub": self.client_id, "aud": self.audience,
+            "jti": format!("{}-{}", self.tag, self.made), "iat": now, "exp": now + 240,
+        });
+        let assertion = self.key.sign("JWT", &claims)?;
+        Ok(format!(
+            "grant_type=client_credentials&scope={SCOPE}&resource={RESOURCE}&client_assertion_type=\
+             urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion={assertion}"
+        )
+        .into())
+    }
 }
 
 impl Requests {
@@ -81,16 +146,31 @@ impl Requests {
         })
     }
 
+    /// A new assertion each time, `ahead` of them signed before anything is measured.
+    pub(super) fn signed(host: &str, mut signer: Signer, ahead: usize) -> Result<Self> {
+        let ready = (0..ahead).map(|_| signer.form()).collect::<Result<_>>()?;
+        Ok(Self {
+            path: Operation::AssertionEs256.path().parse()?,
+            host: host.to_owned(),
+            authorization: None,
+            body: Body::Signed { signer, ready },
+        })
+    }
+
     /// The next request.
-    pub(super) fn next(&self) -> Result<Request<Full<Bytes>>> {
+    pub(super) fn make(&mut self) -> Result<Request<Full<Bytes>>> {
         let mut request = Request::post(self.path.clone())
             .header(HOST, &self.host)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let body = match &self.body {
+        let body = match &mut self.body {
             Body::Same(body) => body.clone(),
+            Body::Signed { signer, ready } => match ready.pop_front() {
+                Some(form) => form,
+                None => signer.form()?,
+            },
             Body::Rotating { client_id, refresh } => {
                 format!("grant_type=refresh_token&client_id={client_id}&refresh_token={refresh}").into()
             }
@@ -102,7 +182,7 @@ impl Requests {
     pub(super) fn learn(&mut self, answer: &[u8]) -> Result<()> {
         match &mut self.body {
             // A server that says "inactive" quickly would win the race.
-            Body::Same(_) => {
+            Body::Same(_) | Body::Signed { .. } => {
                 ensure!(
                     contains(answer, b"\"active\":true") || contains(answer, b"\"access_token\":\""),
                     "a strange answer: {}",
