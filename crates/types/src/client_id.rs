@@ -1,6 +1,10 @@
 //! Client identifiers (RFC 6749 §2.2).
 
+mod check;
+
 use std::fmt;
+
+pub use self::check::{ClientIdForm, MAX_PLAIN_CHARACTERS, is_metadata_document_url, is_plain_client_id};
 
 /// A client's identifier: 1 to 2,048 printable ASCII characters without a space, compared byte for byte
 /// (RFC 6749 Appendix A.1; client metadata documents compare the same way).

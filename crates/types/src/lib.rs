@@ -15,6 +15,9 @@
 //! | [`user_code`], [`device_authorization`] | what a person types, and what a device is told | RFC 8628 |
 //! | [`form`] | request parameters | RFC 6749 §3.1, §3.2 |
 //! | [`error`] | what goes wrong, outside | RFC 6749 §5.2 |
+//! | [`reply`] | an answer that any web framework can send | RFC 6749 §5 |
+//! | [`cors`] | which pages of other sites may call | Fetch |
+//! | [`json_list`] | a list that came as JSON, or as text | – |
 //! | [`registry`] | the closed sets of registered values | IANA OAuth parameters |
 //! | [`metadata`] | what the server says of itself | RFC 8414 |
 //! | [`registration`] | how a client introduces itself | RFC 7591 |
@@ -22,6 +25,7 @@
 //! | [`token_response`], [`introspection`] | what the endpoints answer | RFC 6749 §5.1, RFC 7662 |
 
 pub mod client_id;
+pub mod cors;
 pub mod device_authorization;
 pub mod error;
 pub mod form;
@@ -29,11 +33,13 @@ pub mod hex;
 pub mod introspection;
 pub mod issuer;
 pub mod json;
+pub mod json_list;
 pub mod metadata;
 pub mod pkce;
 pub mod redirect_uri;
 pub mod registration;
 pub mod registry;
+pub mod reply;
 pub mod resource;
 pub mod scope;
 pub mod secret;
@@ -45,7 +51,7 @@ pub mod user_code;
 
 pub use client_id::ClientId;
 pub use device_authorization::DeviceAuthorizationResponse;
-pub use error::{ErrorCode, ErrorResponse};
+pub use error::{ErrorCode, ErrorReply, ErrorResponse};
 pub use form::Form;
 pub use issuer::Issuer;
 pub use pkce::{CodeChallenge, CodeVerifier};
@@ -53,6 +59,7 @@ pub use redirect_uri::RedirectUri;
 pub use registry::{
     ApplicationType, CodeChallengeMethod, GrantType, Prompt, ResponseType, TokenEndpointAuthMethod,
 };
+pub use reply::Reply;
 pub use resource::Resource;
 pub use scope::{Scope, ScopeToken};
 pub use secret::{

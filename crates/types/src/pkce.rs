@@ -1,8 +1,18 @@
-//! Proof Key for Code Exchange (RFC 7636), method S256.
+//! Proof Key for Code Exchange (RFC 7636).
+//!
+//! [`CodeChallenge`] and [`CodeVerifier`] are the server's words: S256 and nothing else. [`verify_pkce`], [`Challenge`] and
+//! the questions beside them are the part for servers of your own; they know `plain` too, behind a
+//! [policy](MethodPolicy) that leaves it out by default.
+
+mod check;
 
 use base64::Engine as _;
 use sha2::Digest as _;
 use subtle::ConstantTimeEq as _;
+
+pub use self::check::{
+    Challenge, Method, MethodPolicy, RefusedChallenge, is_code_challenge, is_code_verifier, verify_pkce,
+};
 
 /// What the client promises at the authorization endpoint: SHA-256 of its verifier (RFC 7636 §4.2).
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,10 @@
 //! Scopes (RFC 6749 §3.3): an ordered set of tokens that can be narrowed and never widened.
 
+mod field;
+
 use std::fmt;
+
+pub use self::field::{InvalidScopeField, scope_field_unchecked};
 
 /// The scope by which a client asks for a refresh token; it belongs to the authorization server and to no resource.
 pub const OFFLINE_ACCESS: &str = "offline_access";
