@@ -13,11 +13,13 @@
 //! | [`router`](mod@router) | all routes on one screen |
 //! | [`interact`] | the hook for login and consent |
 //! | `request` | HTTP to words: form bodies, the `Authorization` header, who is calling |
+//! | [`AsResponse`] | answers of endpoints of your own |
 //! | `reply` | words to HTTP: JSON, errors, redirects, with the headers that each must carry |
 //! | [`browser_cookie`] | the cookie that ties a request to the browser that began it |
 //! | `to_its_end` | what changes things is not cut short by a caller who hangs up |
 //! | `cors` | which endpoints scripts on other sites may call |
 
+mod as_response;
 pub mod browser_cookie;
 mod cors;
 pub mod interact;
@@ -26,6 +28,7 @@ mod request;
 pub mod router;
 mod to_its_end;
 
+pub use as_response::AsResponse;
 pub use browser_cookie::{BrowserCookie, BrowserSecret};
 pub use interact::{Interact, Outcome, Visit};
 pub use reply::see_other;

@@ -51,6 +51,29 @@ impl Json {
         }
     }
 
+    /// The value as JSON again, members in their order and numbers as written.
+    pub(super) fn to_text(&self) -> String {
+        match self {
+            Self::Number(text) => text.clone(),
+            Self::List(members) => {
+                let members: Vec<String> = members.iter().map(Self::to_text).collect();
+                format!("[{}]", members.join(","))
+            }
+            Self::Object(members) => {
+                let member = |(name, value): &(String, Self)| {
+                    format!("{}:{}", Value::from(name.as_str()), value.to_text())
+                };
+                let members: Vec<String> = members.iter().map(member).collect();
+                format!("{{{}}}", members.join(","))
+            }
+            Self::Utf16(units) => {
+                let escapes: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+                format!("\"{escapes}\"")
+            }
+            _ => self.to_value().to_string(),
+        }
+    }
+
     /// The same for `serde_json`. An integer beyond 64 bits becomes `{"$int": TEXT}`, a number beyond a double
     /// `{"$num": TEXT}`, a text with half a surrogate pair `{"$utf16": [UNITS]}`.
     pub(super) fn to_value(&self) -> Value {
@@ -272,6 +295,12 @@ mod tests {
             ["z", "a"]
         );
         assert!(Json::parse(r#"{"a":1,"a":2}"#).is_err());
+    }
+
+    #[test]
+    fn what_was_read_is_written_again() {
+        let text = r#"{"z":[1.50,null,true],"a":{"t":"\n\"é"},"s":"\ud800"}"#;
+        assert_eq!(Json::parse(text).unwrap().to_text(), text);
     }
 
     #[test]
