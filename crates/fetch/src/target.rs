@@ -218,6 +218,12 @@ mod tests {
         ] {
             assert_eq!(Target::parse(&format!("https://{bad}/x")), Err(Refused::Host), "{bad}");
         }
+        for number in ["1", "0x", "0x7F", "a.0XFF", "a.7.", "127.1"] {
+            assert!(ends_in_a_number(number), "{number}");
+        }
+        for name in ["a", "1a", "0xg", "1.a", "x.0x.b", "xn--0"] {
+            assert!(!ends_in_a_number(name), "{name}");
+        }
         for bad in ["[::1%25eth0]", "[fe80::1%eth0]", "[127.0.0.1]", "[::1", "::1", "[]", "[v1.x]", "[::g]"] {
             let error = Target::parse(&format!("https://{bad}/x"));
             assert!(matches!(error, Err(Refused::Malformed | Refused::Host)), "{bad}: {error:?}");

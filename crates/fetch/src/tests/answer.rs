@@ -146,6 +146,7 @@ async fn a_body_is_read_up_to_its_limit() {
     assert_eq!(answered([announced, vec![Act::Hang]].concat()).await, too_large());
     // Without a length, up to the end of the connection.
     assert_eq!(body(answered(raw(&format!("{HEAD}\r\n{full}"))).await), full);
+    assert_eq!(answered(raw(&format!("{HEAD}\r\n{full}x"))).await, too_large());
     let endless = [
         raw(&format!("{HEAD}\r\n")),
         vec![Act::SendForever(vec![b'x'; 4_096])],
@@ -206,6 +207,17 @@ async fn a_head_has_its_limits_too() {
         answered(endless).await,
         Err(FetchError::BadDocument(BadDocument::NotHttp(_)))
     ));
+}
+
+#[tokio::test]
+async fn a_head_has_sixty_four_headers_at_most() {
+    // Two of them are the script's own.
+    assert_eq!(body(answered(json("{}", &"a: b\r\n".repeat(62))).await), "{}");
+    let answer = answered(json("{}", &"a: b\r\n".repeat(63))).await;
+    assert!(
+        matches!(answer, Err(FetchError::BadDocument(BadDocument::NotHttp(_)))),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]
