@@ -19,6 +19,7 @@ pub mod endpoint;
 mod grant;
 pub mod memory;
 pub mod port;
+mod rate_limiter;
 pub mod record;
 mod server;
 pub mod settings;
@@ -26,5 +27,6 @@ pub mod settings;
 pub use endpoint::authorization::{
     Approval, AuthorizationRequest, Authorize, PageReason, Pending, PendingResource, SendBack, Ticked,
 };
+pub use rate_limiter::SlidingWindowRateLimiter;
 pub use server::{AuthorizationServer, FormRequest, Ports, limiter_key};
 pub use settings::Settings;

@@ -13,6 +13,7 @@ mod rate_limit;
 mod replay;
 mod resource;
 mod session;
+mod sliding_window;
 mod token;
 mod token_storage;
 mod upkeep;

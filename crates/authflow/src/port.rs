@@ -10,7 +10,7 @@ pub mod store;
 pub mod token_storage;
 
 pub use audit::{Audit, AuditEvent, AuditOutcome};
-pub use clock::Clock;
+pub use clock::{Clock, Stopwatch};
 pub use entropy::Entropy;
 pub use fetch::{DocumentKind, Fetch, FetchError, Fetched, Freshness, NoFetch};
 pub use rate_limit::{Admission, RateLimit};

@@ -2,10 +2,10 @@
 
 use std::{
     cell::RefCell,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use mcp_authflow::port::{Clock, Entropy};
+use mcp_authflow::port::{Clock, Entropy, Stopwatch};
 use mcp_authflow_types::Timestamp;
 use zeroize::Zeroize as _;
 
@@ -20,6 +20,23 @@ impl Clock for SystemClock {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         Timestamp::from_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
+    }
+}
+
+/// How long it has been since this value was made, whatever is done to the clock meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SinceStart(Instant);
+
+impl SinceStart {
+    #[expect(clippy::disallowed_methods, reason = "this is the room for the clock")]
+    pub(crate) fn now() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Stopwatch for SinceStart {
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 

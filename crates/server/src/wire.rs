@@ -21,7 +21,7 @@ use mcp_authflow_sqlite::{ServingLock, SqliteOptions, SqliteStore, lock_for_serv
 use crate::{
     audit_trail::AuditTrail,
     config::{Config, Database},
-    system::{SystemClock, SystemEntropy},
+    system::{SinceStart, SystemClock, SystemEntropy},
 };
 
 /// What the store is opened for.
@@ -106,7 +106,7 @@ impl Opened {
             config.settings.clone(),
             Ports {
                 store: self.store.clone(),
-                rate_limit: Arc::new(MemoryRateLimit::new(clock.clone())),
+                rate_limit: Arc::new(MemoryRateLimit::new(Arc::new(SinceStart::now()))),
                 replay: None,
                 clock,
                 entropy: Arc::new(SystemEntropy),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use mcp_authflow::port::Clock;
+use mcp_authflow::port::{Clock, Stopwatch};
 use mcp_authflow_types::Timestamp;
 
 /// A clock for tests: it shows what it was set to.
@@ -44,5 +44,12 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_seconds(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl Stopwatch for ManualClock {
+    /// The seconds that it shows.
+    fn elapsed(&self) -> Duration {
+        self.now().since(Timestamp::from_seconds(0))
     }
 }

@@ -27,7 +27,7 @@ use mcp_authflow_types::Issuer;
 
 use crate::{
     my_login::MyLogin,
-    ports::{AuditToTerminal, SystemClock, SystemEntropy},
+    ports::{AuditToTerminal, SinceStart, SystemClock, SystemEntropy},
 };
 
 #[tokio::main]
@@ -38,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
         Ports {
             // `SqliteStore` and `PostgresStore` go here just the same.
             store: Arc::new(MemoryStore::new()),
-            rate_limit: Arc::new(MemoryRateLimit::new(Arc::new(SystemClock))),
+            rate_limit: Arc::new(MemoryRateLimit::new(Arc::new(SinceStart::now()))),
             replay: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),

@@ -1,8 +1,8 @@
 //! What the server asks of the outside: the time, randomness, and someone to tell what it decided.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use mcp_authflow::port::{Audit, AuditEvent, Clock, Entropy};
+use mcp_authflow::port::{Audit, AuditEvent, Clock, Entropy, Stopwatch};
 use mcp_authflow_types::Timestamp;
 
 /// The system's clock.
@@ -15,6 +15,22 @@ impl Clock for SystemClock {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         Timestamp::from_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
+    }
+}
+
+/// How long this process has run: what limits are measured by, since the clock may be set.
+pub(crate) struct SinceStart(Instant);
+
+impl SinceStart {
+    #[expect(clippy::disallowed_methods, reason = "this is the room for the clock")]
+    pub(crate) fn now() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Stopwatch for SinceStart {
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 
