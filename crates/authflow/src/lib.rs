@@ -11,6 +11,7 @@
 //! | [`record`] | what is kept |
 //! | [`port`] | what is asked of the outside: store, clock, randomness, audit, limiter |
 //! | [`memory`] | the reference adapter of every port |
+//! | [`registration`] | dynamic registration as a part of its own |
 //!
 //! `mcp-authflow-axum` puts HTTP around it, `mcp-authflow-sqlite` and `mcp-authflow-postgres` keep its state.
 
@@ -21,8 +22,10 @@ pub mod memory;
 pub mod port;
 mod rate_limiter;
 pub mod record;
+pub mod registration;
 mod server;
 pub mod settings;
+mod trusted_proxies;
 
 pub use endpoint::authorization::{
     Approval, AuthorizationRequest, Authorize, PageReason, Pending, PendingResource, SendBack, Ticked,
@@ -30,3 +33,4 @@ pub use endpoint::authorization::{
 pub use rate_limiter::SlidingWindowRateLimiter;
 pub use server::{AuthorizationServer, FormRequest, Ports, limiter_key};
 pub use settings::Settings;
+pub use trusted_proxies::{ForwardingHeader, InvalidProxies, TrustedProxies};

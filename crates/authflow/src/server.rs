@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use mcp_authflow_types::{ErrorResponse, Timestamp};
 
 use crate::{
-    port::{Audit, AuditEvent, Clock, Entropy, RateLimit, Replay, Store, StoreError},
+    port::{Audit, AuditEvent, Clock, Entropy, NoPolicy, Policy, RateLimit, Replay, Store, StoreError},
     settings::Settings,
 };
 
@@ -22,6 +22,7 @@ pub struct AuthorizationServer {
 struct Inner {
     settings: Settings,
     ports: Ports,
+    policy: Arc<dyn Policy>,
 }
 
 /// What the server asks of the outside.
@@ -44,8 +45,17 @@ pub struct Ports {
 impl AuthorizationServer {
     /// Puts settings and ports together.
     pub fn new(settings: Settings, ports: Ports) -> Self {
+        Self::with_policy(settings, ports, Arc::new(NoPolicy))
+    }
+
+    /// Puts settings and ports together, with decisions of your own.
+    pub fn with_policy(settings: Settings, ports: Ports, policy: Arc<dyn Policy>) -> Self {
         Self {
-            inner: Arc::new(Inner { settings, ports }),
+            inner: Arc::new(Inner {
+                settings,
+                ports,
+                policy,
+            }),
         }
     }
 
@@ -69,6 +79,10 @@ impl AuthorizationServer {
             Some(replay) => &**replay,
             None => &*self.inner.ports.store,
         }
+    }
+
+    pub(crate) fn policy(&self) -> &dyn Policy {
+        &*self.inner.policy
     }
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mcp_authflow_types::{Issuer, Resource};
+use mcp_authflow_types::{Issuer, Resource, Scope};
+
+use crate::registration::InitialAccessTokens;
 
 /// The server's settings. [`Settings::new`] gives every default.
 #[derive(Clone, Debug)]
@@ -65,14 +67,23 @@ impl Default for Lifetimes {
     }
 }
 
-/// Dynamic client registration.
-#[derive(Clone, Copy, Debug)]
+/// Dynamic client registration. What else is yours to decide, a [`Policy`](crate::port::Policy) does.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RegistrationSettings {
     /// Whether clients may register themselves. Default: yes; MCP deprecates it, most clients still need it.
     pub enabled: bool,
     /// How many registrations one address (IPv6: one /64) may make in an hour. Default 20.
     pub per_address_per_hour: u32,
+    /// Who may register: the holders of one of these. Default: none is asked for, so that everybody may.
+    pub initial_access_tokens: InitialAccessTokens,
+    /// Where redirect URIs of self-registered clients may lead: hosts (`app.example`, `127.0.0.1`, `[::1]`, `localhost`) and
+    /// private-use schemes (`com.example.app:`), compared without case. Others are dropped. Default: empty, everywhere that
+    /// the rules of [`RedirectUri`](mcp_authflow_types::RedirectUri) allow.
+    pub allowed_redirect_hosts: Vec<String>,
+    /// The scope that a registration answers to a client that names none; most clients then ask for it. Default: all that is
+    /// on offer.
+    pub default_scope: Option<Scope>,
 }
 
 impl Default for RegistrationSettings {
@@ -80,6 +91,9 @@ impl Default for RegistrationSettings {
         Self {
             enabled: true,
             per_address_per_hour: 20,
+            initial_access_tokens: InitialAccessTokens::default(),
+            allowed_redirect_hosts: Vec::new(),
+            default_scope: None,
         }
     }
 }

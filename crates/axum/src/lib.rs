@@ -14,6 +14,7 @@
 //! | [`interact`] | the hook for login and consent |
 //! | `request` | HTTP to words: form bodies, the `Authorization` header, who is calling |
 //! | [`AsResponse`] | answers of endpoints of your own |
+//! | [`registration()`] | the registration part as a handler |
 //! | `reply` | words to HTTP: JSON, errors, redirects, with the headers that each must carry |
 //! | [`browser_cookie`] | the cookie that ties a request to the browser that began it |
 //! | `to_its_end` | what changes things is not cut short by a caller who hangs up |
@@ -23,6 +24,7 @@ mod as_response;
 pub mod browser_cookie;
 mod cors;
 pub mod interact;
+mod registration;
 mod reply;
 mod request;
 pub mod router;
@@ -31,6 +33,7 @@ mod to_its_end;
 pub use as_response::AsResponse;
 pub use browser_cookie::{BrowserCookie, BrowserSecret};
 pub use interact::{Interact, Outcome, Visit};
+pub use registration::registration;
 pub use reply::see_other;
 pub use request::{ClientAddress, client_address, is_form, read_body};
 pub use router::{is_same_origin, router};

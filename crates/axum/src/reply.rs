@@ -40,6 +40,12 @@ pub(crate) fn error(error: &ErrorResponse) -> Response {
             HeaderValue::from_static("Basic realm=\"authflow\""),
         );
     }
+    if error.code == ErrorCode::InvalidToken {
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"authflow\", error=\"invalid_token\""),
+        );
+    }
     if let Some(wait) = error.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
     }

@@ -110,7 +110,7 @@ impl FormBody {
 }
 
 /// The one `Authorization` header, if there is one.
-fn authorization(headers: &HeaderMap) -> Result<Option<String>, ErrorResponse> {
+pub(crate) fn authorization(headers: &HeaderMap) -> Result<Option<String>, ErrorResponse> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let first = values.next();
     if values.next().is_some() {

@@ -21,7 +21,7 @@ use crate::{
     cors,
     interact::{Interact, Outcome, Visit},
     reply,
-    request::{FormBody, client_address, is_form, is_json, read_body},
+    request::{FormBody, authorization, client_address, is_form, is_json, read_body},
     to_its_end::to_its_end,
 };
 
@@ -284,8 +284,14 @@ async fn run_register(edge: &Edge, request: Request<Body>) -> Result<String, Err
             ..ErrorResponse::invalid_request("the content type is not application/json")
         });
     }
+    let authorization = authorization(&parts.headers)?;
     let body = read_body(body).await?;
-    Ok(edge.server.register(&body, client_address(&parts)).await?.body())
+    let address = client_address(&parts);
+    Ok(edge
+        .server
+        .register(&body, authorization.as_deref(), address)
+        .await?
+        .body())
 }
 
 /// The path of a request's page.

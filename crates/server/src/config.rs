@@ -17,10 +17,12 @@ use std::{
 };
 
 use mcp_authflow::{
-    Settings,
+    Settings, TrustedProxies,
+    registration::InitialAccessTokens,
     settings::{Lifetimes, RegistrationSettings},
 };
-use mcp_authflow_types::{Issuer, Resource};
+use mcp_authflow_types::{Issuer, RedirectUri, Resource, Scope, redirect_uri::RedirectHost};
+use zeroize::Zeroizing;
 
 use self::reader::Reader;
 pub(crate) use self::{
@@ -28,7 +30,6 @@ pub(crate) use self::{
     layers::{Layers, malformed},
     reader::{ConfigError, Effective},
 };
-use crate::http::proxies::TrustedProxies;
 
 /// Everything that can be configured, checked. Nothing in it shows a password: [`Database`] and [`Effective`] mask it.
 #[derive(Debug)]
@@ -143,7 +144,9 @@ impl Config {
         };
         let server_key_file = read.optional("server_key_file")?.map(PathBuf::from);
         let behind_tls_proxy = read.boolean("behind_tls_proxy", false)?;
-        let trusted_proxies: TrustedProxies = read.with("trusted_proxies", "", TrustedProxies::parse)?;
+        let trusted_proxies: TrustedProxies = read.with("trusted_proxies", "", |text| {
+            TrustedProxies::parse(text).map_err(|error| error.to_string())
+        })?;
         let certificate = read.optional("tls.certificate_file")?;
         let key = read.optional("tls.key_file")?;
         let templates_dir = read.optional("templates_dir")?.map(PathBuf::from);
@@ -342,14 +345,79 @@ fn read_registration(
     read: &mut Reader,
     default: RegistrationSettings,
 ) -> Result<RegistrationSettings, ConfigError> {
+    const DEFAULT_SCOPE: &str = "registration.default_scope";
     let mut registration = default;
-    registration.enabled = read.boolean("registration.enabled", default.enabled)?;
+    registration.enabled = read.boolean("registration.enabled", registration.enabled)?;
     registration.per_address_per_hour = read.integer(
         "registration.per_address_per_hour",
-        default.per_address_per_hour,
+        registration.per_address_per_hour,
         1..=1_000_000,
     )?;
+    registration.initial_access_tokens = read_initial_access_tokens(read)?;
+    registration.allowed_redirect_hosts = read.with("registration.allowed_redirect_hosts", "", |text| {
+        text.split(',')
+            .map(str::trim)
+            .filter(|one| !one.is_empty())
+            .map(|one| is_redirect_host(one).then(|| one.to_owned()))
+            .collect::<Option<_>>()
+            .ok_or_else(|| {
+                "write hosts, and schemes with their colon, such as app.example, 127.0.0.1, localhost, \
+                 com.example.app:"
+                    .to_owned()
+            })
+    })?;
+    registration.default_scope = read
+        .optional(DEFAULT_SCOPE)?
+        .map(|text| Scope::parse(&text).map_err(|error| read.wrong(DEFAULT_SCOPE, &text, &error.to_string())))
+        .transpose()?;
     Ok(registration)
+}
+
+/// Initial access tokens, from a setting (meant for the environment) and from a file. Only their digests are kept, so they
+/// must be beyond guessing.
+fn read_initial_access_tokens(read: &mut Reader) -> Result<InitialAccessTokens, ConfigError> {
+    const TOKEN: &str = "registration.initial_access_token";
+    const FILE: &str = "registration.initial_access_token_file";
+    const MIN_BYTES: usize = 32;
+    let remedy = "an initial access token has 32 to 512 printable characters without blanks; make one with: openssl rand \
+                  -hex 32";
+    let is_good = |token: &str| (MIN_BYTES..=512).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+    let mut tokens = Vec::new();
+    if let Some(token) = read.optional_secret(TOKEN)? {
+        if !is_good(&token) {
+            return Err(read.wrong(TOKEN, reader::MASK, remedy));
+        }
+        tokens.push(Zeroizing::new(token));
+    }
+    if let Some(file) = read.optional(FILE)? {
+        let text = std::fs::read_to_string(&file).map(Zeroizing::new).map_err(|source| {
+            ConfigError::Unreadable {
+                path: file.clone(),
+                source,
+            }
+        })?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let before = tokens.len();
+        tokens.extend(lines.map(|line| Zeroizing::new(line.to_owned())));
+        // A file without tokens would open registration to everybody.
+        if tokens.len() == before || !tokens.iter().all(|token| is_good(token)) {
+            return Err(read.wrong(FILE, &file, &format!("write one token a line; {remedy}")));
+        }
+    }
+    Ok(InitialAccessTokens::new(tokens.iter().map(|token| token.as_str())))
+}
+
+/// Whether a redirect URI can lead there: a host, or a private-use scheme with its colon.
+fn is_redirect_host(text: &str) -> bool {
+    let uri = match text.strip_suffix(':') {
+        Some(scheme) => format!("{scheme}:/cb"),
+        None => format!("https://{text}/cb"),
+    };
+    RedirectUri::parse(&uri).is_ok_and(|uri| match uri.host() {
+        RedirectHost::Web(host) => host == text,
+        RedirectHost::App(scheme) => text.strip_suffix(':') == Some(scheme),
+        RedirectHost::Loopback(_) => false,
+    })
 }
 
 /// `$XDG_DATA_HOME/authflow`, else `~/.local/share/authflow`, else a folder beside the program's own.

@@ -29,6 +29,10 @@ pub struct RegistrationRequest {
     pub software_id: Option<String>,
     /// Which version of it, as it says.
     pub software_version: Option<String>,
+    /// Its public keys: a JWK Set by value, unchecked.
+    pub jwks: Option<serde_json::Value>,
+    /// The address of its public keys, as the client spelled it.
+    pub jwks_uri: Option<String>,
     /// Whether a software statement came along. None is verified here, so none counts (RFC 7591 §2.3).
     pub has_software_statement: bool,
 }
@@ -110,6 +114,8 @@ impl RegistrationRequest {
             application_type: text("application_type")?,
             software_id: text("software_id")?,
             software_version: text("software_version")?,
+            jwks: members.get("jwks").filter(|keys| !keys.is_null()).cloned(),
+            jwks_uri: text("jwks_uri")?,
             has_software_statement: members.contains_key("software_statement"),
         })
     }
@@ -145,6 +151,10 @@ pub struct RegistrationResponse {
     pub software_id: Option<String>,
     /// Which version of it, as it says.
     pub software_version: Option<String>,
+    /// Its public keys, where it keeps them here.
+    pub jwks: Option<serde_json::Value>,
+    /// Where its public keys are, otherwise.
+    pub jwks_uri: Option<String>,
 }
 
 impl RegistrationResponse {
@@ -166,10 +176,14 @@ impl RegistrationResponse {
             ("client_uri", &self.client_uri),
             ("software_id", &self.software_id),
             ("software_version", &self.software_version),
+            ("jwks_uri", &self.jwks_uri),
         ] {
             if let Some(value) = value {
                 put(name, json!(value));
             }
+        }
+        if let Some(jwks) = &self.jwks {
+            put("jwks", jwks.clone());
         }
         put(
             "token_endpoint_auth_method",

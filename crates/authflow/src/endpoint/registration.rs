@@ -14,9 +14,13 @@ use mcp_authflow_types::{
 };
 
 use crate::{
-    port::{Admission, AuditEvent, AuditOutcome, audit::AuditAction, rate_limit::Limit, store::AddClient},
-    record::{Client, ClientOrigin, ClientProfile},
+    port::{
+        Admission, AuditEvent, AuditOutcome, Policy, audit::AuditAction, rate_limit::Limit, store::AddClient,
+    },
+    record::{Client, ClientKeys, ClientOrigin, ClientProfile},
+    registration::{InvalidKeys, keys::client_keys},
     server::{AuthorizationServer, limiter_key},
+    settings::RegistrationSettings,
 };
 
 /// Why a client is not registered.
@@ -25,6 +29,8 @@ use crate::{
 enum Reason {
     #[error("registration is off")]
     Off,
+    #[error("not authorized to register")]
+    NotAuthorized,
     #[error("too many redirect URIs")]
     TooManyRedirectUris,
     #[error("no redirect URI that may be registered")]
@@ -37,6 +43,8 @@ enum Reason {
     UnsupportedMethod,
     #[error("a malformed scope")]
     MalformedScope,
+    #[error(transparent)]
+    BadKeys(#[from] InvalidKeys),
 }
 
 impl Reason {
@@ -48,12 +56,18 @@ impl Reason {
                 ..ErrorCode::AccessDenied.into()
             },
             Self::TooManyRedirectUris | Self::NoRedirectUri => ErrorCode::InvalidRedirectUri.into(),
-            Self::NoGrant | Self::NoResponseType | Self::UnsupportedMethod | Self::MalformedScope => {
-                ErrorResponse {
-                    detail: Some(self.to_string()),
-                    ..ErrorCode::InvalidClientMetadata.into()
-                }
-            }
+            Self::NotAuthorized => ErrorResponse {
+                detail: Some("an initial access token is needed to register".to_owned()),
+                ..ErrorCode::InvalidToken.into()
+            },
+            Self::NoGrant
+            | Self::NoResponseType
+            | Self::UnsupportedMethod
+            | Self::MalformedScope
+            | Self::BadKeys(_) => ErrorResponse {
+                detail: Some(self.to_string()),
+                ..ErrorCode::InvalidClientMetadata.into()
+            },
         }
     }
 }
@@ -62,11 +76,13 @@ impl AuthorizationServer {
     /// Registers a client (RFC 7591 §3.1). A registration that nobody approves expires (default: after 24 h).
     ///
     /// # Errors
-    /// `invalid_redirect_uri` when no redirect URI can be kept, `invalid_client_metadata` for the rest,
+    /// `invalid_token` without an initial access token where one is asked for, `invalid_redirect_uri` when no redirect URI
+    /// can be kept, `invalid_client_metadata` for the rest,
     /// `too_many_requests` beyond the limit per address, `temporarily_unavailable` when the store cannot be asked.
     pub async fn register(
         &self,
         body: &[u8],
+        authorization: Option<&str>,
         address: Option<IpAddr>,
     ) -> Result<RegistrationResponse, ErrorResponse> {
         let now = self.now();
@@ -92,6 +108,13 @@ impl AuthorizationServer {
             );
             return Err(ErrorResponse::too_many_requests(retry_after));
         }
+        // Behind the limit, so that guesses count.
+        let tokens = &settings.registration.initial_access_tokens;
+        let is_authorized = (tokens.is_empty() || tokens.admit(authorization))
+            && self.policy().may_register(authorization, address).await;
+        if !is_authorized {
+            return Err(self.refuse_registration(Reason::NotAuthorized, address));
+        }
         let request = RegistrationRequest::parse(body).map_err(|error| {
             let code = match error {
                 InvalidRegistration::WrongType("redirect_uris") => ErrorCode::InvalidRedirectUri,
@@ -103,10 +126,12 @@ impl AuthorizationServer {
             }
         })?;
         let on_offer = self.scopes_on_offer().await?;
-        let accepted = Accepted::judge(&request, &on_offer)
+        let accepted = Accepted::judge(&request, &on_offer, &settings.registration, self.policy())
             .map_err(|reason| self.refuse_registration(reason, address))?;
 
-        let secret = (accepted.token_endpoint_auth_method != TokenEndpointAuthMethod::None)
+        let secret = accepted
+            .token_endpoint_auth_method
+            .uses_secret()
             .then(|| ClientSecret::mint(&self.entropy().draw()));
         let client = Client {
             id: ClientId::from_random(self.entropy().draw()),
@@ -117,12 +142,12 @@ impl AuthorizationServer {
             expires_at: Some(now + settings.lifetimes.unused_client),
             profile: ClientProfile {
                 origin: ClientOrigin::Registration,
-                name: request.client_name,
+                name: self.policy().client_name(request.client_name.as_deref()),
                 uri: request.client_uri,
                 redirect_uris: accepted.redirect_uris,
                 grant_types: accepted.grant_types,
                 token_endpoint_auth_method: accepted.token_endpoint_auth_method,
-                keys: None,
+                keys: accepted.keys,
                 // What a client believes it will ask for is no ceiling (most name nothing, or too little).
                 scope: None,
                 resources: Vec::new(),
@@ -142,6 +167,12 @@ impl AuthorizationServer {
                 .with_client(&client.id)
                 .with_address(address),
         );
+        self.policy().client_registered(&client).await;
+        let (jwks, jwks_uri) = match client.profile.keys {
+            None => (None, None),
+            Some(ClientKeys::Jwks(_)) => (request.jwks, None),
+            Some(ClientKeys::JwksUri(uri)) => (None, Some(uri)),
+        };
         Ok(RegistrationResponse {
             client_id: client.id,
             client_secret: secret,
@@ -151,11 +182,13 @@ impl AuthorizationServer {
             client_uri: client.profile.uri,
             token_endpoint_auth_method: client.profile.token_endpoint_auth_method,
             grant_types: client.profile.grant_types,
-            response_types: vec![ResponseType::Code],
+            response_types: accepted.response_types,
             scope: accepted.scope,
             application_type: client.profile.application_type,
             software_id: client.profile.software_id,
             software_version: client.profile.software_version,
+            jwks,
+            jwks_uri,
         })
     }
 
@@ -173,6 +206,8 @@ impl AuthorizationServer {
 struct Accepted {
     redirect_uris: Vec<RedirectUri>,
     grant_types: Vec<GrantType>,
+    response_types: Vec<ResponseType>,
+    keys: Option<ClientKeys>,
     token_endpoint_auth_method: TokenEndpointAuthMethod,
     application_type: ApplicationType,
     scope: Scope,
@@ -181,20 +216,39 @@ struct Accepted {
 impl Accepted {
     /// Judges a registration. What may be dropped is dropped, since one odd entry must not lock a client out (Cursor
     /// registers three kinds of redirect URI at once); the answer lists what was kept.
-    fn judge(request: &RegistrationRequest, on_offer: &Scope) -> Result<Self, Reason> {
+    fn judge(
+        request: &RegistrationRequest,
+        on_offer: &Scope,
+        settings: &RegistrationSettings,
+        policy: &dyn Policy,
+    ) -> Result<Self, Reason> {
         // 1. RFC 7591 §2, token_endpoint_auth_method.
         let method = request
             .token_endpoint_auth_method
             .as_deref()
-            .map(|method| {
-                TokenEndpointAuthMethod::parse(method)
-                    .filter(|method| *method != TokenEndpointAuthMethod::PrivateKeyJwt)
-                    .ok_or(Reason::UnsupportedMethod)
-            })
+            .map(|method| TokenEndpointAuthMethod::parse(method).ok_or(Reason::UnsupportedMethod))
             .transpose()?;
 
-        // 2. RFC 7591 §2, redirect_uris: those that may be registered at all. Private-use schemes prove nothing about
-        //    who answers, so they are for public clients.
+        // 2. RFC 7591 §2, grant_types: nobody registers into machine authority. Left out, both grants that a person's
+        //    approval feeds are given.
+        let grant_types = match &request.grant_types {
+            None => vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+            Some(asked) => [
+                GrantType::AuthorizationCode,
+                GrantType::DeviceCode,
+                GrantType::RefreshToken,
+            ]
+            .into_iter()
+            .filter(|grant| asked.iter().any(|asked| asked == grant.as_str()))
+            .collect(),
+        };
+        let uses_code = grant_types.contains(&GrantType::AuthorizationCode);
+        if !uses_code && !grant_types.contains(&GrantType::DeviceCode) {
+            return Err(Reason::NoGrant);
+        }
+
+        // 3. RFC 7591 §2, redirect_uris: those that may be registered at all, and that the operator allows. Private-use
+        //    schemes prove nothing about who answers, so they are for public clients. A device has none.
         if request.redirect_uris.len() > RedirectUri::MAX_PER_CLIENT {
             return Err(Reason::TooManyRedirectUris);
         }
@@ -203,6 +257,13 @@ impl Accepted {
             .iter()
             .filter_map(|uri| RedirectUri::parse(uri).ok())
             .collect();
+        redirect_uris = policy.rewrite_redirect_uris(redirect_uris);
+        redirect_uris.retain(|uri| {
+            is_allowed(uri, &settings.allowed_redirect_hosts) && policy.may_register_redirect_uri(uri)
+        });
+        if redirect_uris.len() > RedirectUri::MAX_PER_CLIENT {
+            return Err(Reason::TooManyRedirectUris);
+        }
         let is_app = |uri: &RedirectUri| matches!(uri.host(), RedirectHost::App(_));
         let method = match method {
             Some(TokenEndpointAuthMethod::None) => TokenEndpointAuthMethod::None,
@@ -214,37 +275,47 @@ impl Accepted {
             None if redirect_uris.iter().any(is_app) => TokenEndpointAuthMethod::None,
             None => TokenEndpointAuthMethod::ClientSecretBasic,
         };
-        if redirect_uris.is_empty() {
+        if uses_code && redirect_uris.is_empty() {
             return Err(Reason::NoRedirectUri);
         }
 
-        // 3. RFC 7591 §2, grant_types and response_types: nobody registers into machine authority. Left out, both grants
-        //    that a person's approval feeds are given.
-        let grant_types = match &request.grant_types {
-            None => vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
-            Some(asked) => [GrantType::AuthorizationCode, GrantType::RefreshToken]
-                .into_iter()
-                .filter(|grant| asked.iter().any(|asked| asked == grant.as_str()))
-                .collect(),
+        // 4. RFC 7591 §2.1, response_types: `code`, for the grant that has one.
+        let response_types = match &request.response_types {
+            None if uses_code => vec![ResponseType::Code],
+            None => Vec::new(),
+            Some(asked) if asked.iter().any(|asked| asked == ResponseType::Code.as_str()) == uses_code => {
+                if uses_code {
+                    vec![ResponseType::Code]
+                } else {
+                    Vec::new()
+                }
+            }
+            Some(_) => return Err(Reason::NoResponseType),
         };
-        if !grant_types.contains(&GrantType::AuthorizationCode) {
-            return Err(Reason::NoGrant);
-        }
-        if let Some(asked) = &request.response_types
-            && !asked.iter().any(|asked| asked == ResponseType::Code.as_str())
-        {
-            return Err(Reason::NoResponseType);
+
+        // 5. RFC 7591 §2, jwks and jwks_uri: what a client proves itself with that keeps no secret here.
+        let keys = client_keys(request.jwks.as_ref(), request.jwks_uri.as_deref())?
+            .filter(|_| method == TokenEndpointAuthMethod::PrivateKeyJwt);
+        if method == TokenEndpointAuthMethod::PrivateKeyJwt && keys.is_none() {
+            return Err(InvalidKeys::Missing.into());
         }
 
-        // 4. OpenID Connect DCR §2, application_type: said by the redirect URIs, not by the client; Cursor calls itself
-        //    "web" and is not.
-        let application_type = RedirectUri::application_type(&redirect_uris);
+        // 6. OpenID Connect DCR §2, application_type: said by the redirect URIs, not by the client; Cursor calls itself
+        //    "web" and is not. What has none runs on a device.
+        let application_type = if redirect_uris.is_empty() {
+            ApplicationType::Native
+        } else {
+            RedirectUri::application_type(&redirect_uris)
+        };
 
-        // 5. RFC 7591 §2, scope: what of it is on offer; left out, everything that is.
+        // 7. RFC 7591 §2, scope: what of it is on offer; left out, the operator's default, else everything that is.
         let offline: Option<ScopeToken> = ScopeToken::parse(OFFLINE_ACCESS).ok();
         let on_offer = on_offer.union(&offline.into_iter().collect());
         let scope = match &request.scope {
-            None => on_offer,
+            None => match &settings.default_scope {
+                Some(default) => default.narrow_to(&on_offer),
+                None => on_offer,
+            },
             Some(asked) => Scope::parse_asked(asked)
                 .map_err(|_| Reason::MalformedScope)?
                 .narrow_to(&on_offer),
@@ -252,6 +323,8 @@ impl Accepted {
         Ok(Self {
             redirect_uris,
             grant_types,
+            response_types,
+            keys,
             token_endpoint_auth_method: method,
             application_type,
             scope,
@@ -259,14 +332,29 @@ impl Accepted {
     }
 }
 
+/// Whether a redirect URI leads where the operator lets self-registered clients lead; an empty list names everywhere.
+fn is_allowed(uri: &RedirectUri, allowed: &[String]) -> bool {
+    let host = match uri.host() {
+        RedirectHost::Web(host) | RedirectHost::Loopback(host) => host.to_owned(),
+        RedirectHost::App(scheme) => format!("{scheme}:"),
+    };
+    allowed.is_empty() || allowed.iter().any(|one| one.eq_ignore_ascii_case(&host))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
     use super::*;
+    use crate::port::NoPolicy;
+
+    fn judge_with(body: &str, settings: &RegistrationSettings) -> Result<Accepted, Reason> {
+        let on_offer = Scope::parse("mcp:read mcp:write").unwrap();
+        let request = RegistrationRequest::parse(body.as_bytes()).unwrap();
+        Accepted::judge(&request, &on_offer, settings, &NoPolicy)
+    }
 
     fn judge(body: &str) -> Result<Accepted, Reason> {
-        let on_offer = Scope::parse("mcp:read mcp:write").unwrap();
-        Accepted::judge(&RegistrationRequest::parse(body.as_bytes()).unwrap(), &on_offer)
+        judge_with(body, &RegistrationSettings::default())
     }
 
     /// M §6.4 trap 5

@@ -75,11 +75,11 @@ async fn every_decision_leaves_one_record() {
     );
     scene
         .server
-        .register(br#"{"redirect_uris":["https://a.example/cb"]}"#, None)
+        .register(br#"{"redirect_uris":["https://a.example/cb"]}"#, None, None)
         .await
         .unwrap();
     assert_eq!(scene.audit.lines(), ["register Allowed: registered"]);
-    scene.server.register(b"{}", None).await.unwrap_err();
+    scene.server.register(b"{}", None, None).await.unwrap_err();
     assert_eq!(
         scene.audit.lines(),
         ["register Refused: no redirect URI that may be registered"]
@@ -130,7 +130,7 @@ async fn no_record_holds_a_secret() {
         .unwrap_err();
     let registered = scene
         .server
-        .register(br#"{"redirect_uris":["https://a.example/cb"]}"#, None)
+        .register(br#"{"redirect_uris":["https://a.example/cb"]}"#, None, None)
         .await
         .unwrap();
 

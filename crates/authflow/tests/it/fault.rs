@@ -133,7 +133,7 @@ async fn machines_registrations_and_metadata_say_so_too() {
         for verb in ["list_resources", "add_client"] {
             scene.store.fail(verb, fault);
             let body = br#"{"redirect_uris":["https://a.example/cb"]}"#;
-            assert_unavailable(scene.server.register(body, None).await, status);
+            assert_unavailable(scene.server.register(body, None, None).await, status);
             scene.store.heal();
         }
         scene.store.fail("list_resources", fault);

@@ -18,6 +18,7 @@ mod redirect_uri;
 mod refresh_token;
 mod registration;
 mod registration_limit;
+mod registration_part;
 mod resource;
 mod response_type;
 mod retry_window;

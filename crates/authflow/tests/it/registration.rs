@@ -1,15 +1,28 @@
 //! Dynamic client registration (RFC 7591), with the shapes that real clients send.
 
-use mcp_authflow::port::store::ClientStore as _;
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
+
+use mcp_authflow::{
+    AuthorizationServer,
+    port::{Policy, store::ClientStore as _},
+    record::{Client, ClientKeys},
+    registration::InitialAccessTokens,
+};
 use mcp_authflow_testkit::params::Params;
-use mcp_authflow_types::{ClientId, ErrorCode, ErrorResponse};
+use mcp_authflow_types::{ClientId, ErrorCode, ErrorResponse, RedirectUri, Scope};
 use serde_json::{Value, json};
 
 use crate::scene::{ADDRESS, Scene};
 
 pub(crate) async fn register(scene: &Scene, body: &Value) -> Result<Value, ErrorResponse> {
     let body = body.to_string();
-    let response = scene.server.register(body.as_bytes(), Some(ADDRESS)).await?;
+    let response = scene
+        .server
+        .register(body.as_bytes(), None, Some(ADDRESS))
+        .await?;
     Ok(serde_json::from_str(&response.body()).unwrap())
 }
 
@@ -194,8 +207,12 @@ async fn what_cannot_be_registered_is_refused_with_a_reason() {
             "no supported response type",
         ),
         (
-            with("token_endpoint_auth_method", json!("private_key_jwt")),
+            with("token_endpoint_auth_method", json!("tls_client_auth")),
             "an unsupported token_endpoint_auth_method",
+        ),
+        (
+            with("token_endpoint_auth_method", json!("private_key_jwt")),
+            "private_key_jwt needs jwks or jwks_uri",
         ),
         (with("scope", json!("mcp:read\"")), "a malformed scope"),
         (with("scope", json!(["mcp:read"])), "scope has the wrong type"),
@@ -261,4 +278,236 @@ async fn nobody_registers_into_anything_but_an_identifier() {
             .await
             .unwrap()
     );
+}
+
+fn jwks() -> Value {
+    json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]})
+}
+
+/// RFC 7591 §2; S-157, S-161: a client that signs for itself registers its keys, and gets no secret.
+#[tokio::test]
+async fn a_client_may_bring_its_public_keys() {
+    let scene = Scene::new().await;
+    let by_value = {
+        let mut body = with("token_endpoint_auth_method", json!("private_key_jwt"));
+        body["jwks"] = jwks();
+        body
+    };
+    let answer = register(&scene, &by_value).await.unwrap();
+    assert_eq!((&answer["jwks"], answer.get("client_secret")), (&jwks(), None));
+    let stored = async |answer: &Value| {
+        let id: ClientId = answer["client_id"].as_str().unwrap().parse().unwrap();
+        scene.store.load_client(&id).await.unwrap().unwrap()
+    };
+    let client = stored(&answer).await;
+    assert_eq!((client.secret, client.is_confidential()), (None, true));
+    assert_eq!(client.profile.keys, Some(ClientKeys::Jwks(jwks().to_string())));
+
+    let uri = "https://client.example/jwks.json";
+    let mut by_reference = with("token_endpoint_auth_method", json!("private_key_jwt"));
+    by_reference["jwks_uri"] = json!(uri);
+    let answer = register(&scene, &by_reference).await.unwrap();
+    assert_eq!(answer["jwks_uri"], uri);
+    assert_eq!(
+        stored(&answer).await.profile.keys,
+        Some(ClientKeys::JwksUri(uri.to_owned()))
+    );
+
+    // Keys that no method uses are not kept, and so not answered; wrong ones are refused all the same.
+    let answer = register(&scene, &with("jwks", jwks())).await.unwrap();
+    assert_eq!(
+        (answer.get("jwks"), stored(&answer).await.profile.keys.clone()),
+        (None, None)
+    );
+    for (name, value) in [
+        ("jwks_uri", json!("http://client.example/jwks.json")),
+        ("jwks_uri", json!(uri)),
+        ("jwks", json!({"keys": []})),
+        ("jwks", json!({"keys": [{"kty": "oct", "k": "c2VjcmV0"}]})),
+        ("jwks", json!("https://client.example/jwks.json")),
+    ] {
+        let mut body = by_value.clone();
+        body[name] = value;
+        let error = register(&scene, &body).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidClientMetadata, "{body}");
+    }
+}
+
+/// RFC 8628; S-157
+#[tokio::test]
+async fn a_device_needs_no_redirect_uri() {
+    let scene = Scene::new().await;
+    let device = "urn:ietf:params:oauth:grant-type:device_code";
+    let body = json!({"grant_types": [device, "refresh_token"], "token_endpoint_auth_method": "none"});
+    let answer = register(&scene, &body).await.unwrap();
+    assert_eq!(answer["grant_types"], json!([device, "refresh_token"]));
+    assert_eq!(
+        (&answer["redirect_uris"], &answer["response_types"]),
+        (&json!([]), &json!([]))
+    );
+    assert_eq!(answer["application_type"], "native");
+
+    let both = register(
+        &scene,
+        &with("grant_types", json!(["authorization_code", device])),
+    )
+    .await
+    .unwrap();
+    assert_eq!(both["grant_types"], json!(["authorization_code", device]));
+    let mut none_left = with("grant_types", json!(["authorization_code", device]));
+    none_left["redirect_uris"] = json!([]);
+    assert_eq!(
+        register(&scene, &none_left).await,
+        Err(ErrorCode::InvalidRedirectUri.into())
+    );
+    let mut code_for_a_device = body.clone();
+    code_for_a_device["response_types"] = json!(["code"]);
+    assert_eq!(
+        register(&scene, &code_for_a_device).await,
+        Err(invalid_metadata("no supported response type"))
+    );
+}
+
+/// RFC 7591 §3; DC-13; S-147, S-148
+#[tokio::test]
+async fn where_an_initial_access_token_is_asked_for_it_is_needed_and_guesses_count() {
+    let scene = Scene::with(|settings| {
+        settings.registration.initial_access_tokens =
+            InitialAccessTokens::new(["0123456789abcdef0123456789abcdef"]);
+        settings.registration.per_address_per_hour = 12;
+    })
+    .await;
+    let body = good().to_string();
+    let send = async |authorization| {
+        scene
+            .server
+            .register(body.as_bytes(), authorization, Some(ADDRESS))
+            .await
+    };
+    for bad in [
+        None,
+        Some("Bearer"),
+        Some("Bearer "),
+        Some("Bearer  0123456789abcdef0123456789abcdef"),
+        Some("Basic x"),
+        Some("Bearer guess"),
+    ] {
+        let error = send(bad).await.unwrap_err();
+        assert_eq!(
+            (error.status(), error.code),
+            (401, ErrorCode::InvalidToken),
+            "{bad:?}"
+        );
+    }
+    for good in [
+        "Bearer 0123456789abcdef0123456789abcdef",
+        "bearer 0123456789abcdef0123456789abcdef",
+    ] {
+        send(Some(good)).await.unwrap();
+    }
+    for _ in 0..4 {
+        send(Some("Bearer guess")).await.unwrap_err();
+    }
+    let error = send(Some("Bearer 0123456789abcdef0123456789abcdef"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.status(), 429);
+    assert!(
+        scene
+            .audit
+            .lines()
+            .contains(&"register Refused: not authorized to register".to_owned())
+    );
+}
+
+/// S-159, S-169
+#[tokio::test]
+async fn the_operator_narrows_where_clients_lead_and_says_what_they_ask_for() {
+    let scene = Scene::with(|settings| {
+        let registration = &mut settings.registration;
+        registration.allowed_redirect_hosts = ["client.example", "localhost", "cursor:"]
+            .map(str::to_owned)
+            .to_vec();
+        registration.default_scope = Some(Scope::parse("mcp:read not:on-offer").unwrap());
+    })
+    .await;
+    let uris = json!([
+        "https://client.example/cb",
+        "https://CLIENT.example:8443/cb",
+        "https://evil.example/cb",
+        "https://client.example.evil.example/cb",
+        "http://localhost:1234/cb",
+        "http://127.0.0.1:1234/cb",
+        "cursor://anysphere.cursor-mcp/cb",
+        "other:/cb",
+    ]);
+    let answer = register(&scene, &with("redirect_uris", uris.clone()))
+        .await
+        .unwrap();
+    let kept: Vec<&Value> = [0, 1, 4, 6].map(|at| &uris[at]).to_vec();
+    assert_eq!(answer["redirect_uris"], json!(kept));
+    assert_eq!(answer["scope"], "mcp:read");
+    let none_left = with("redirect_uris", json!(["https://evil.example/cb"]));
+    assert_eq!(
+        register(&scene, &none_left).await,
+        Err(ErrorCode::InvalidRedirectUri.into())
+    );
+}
+
+#[derive(Default)]
+struct House(Mutex<Vec<ClientId>>);
+
+#[async_trait::async_trait]
+impl Policy for House {
+    async fn may_register(&self, authorization: Option<&str>, _: Option<IpAddr>) -> bool {
+        authorization == Some("Bearer of our house")
+    }
+
+    fn rewrite_redirect_uris(&self, mut uris: Vec<RedirectUri>) -> Vec<RedirectUri> {
+        uris.reverse();
+        uris
+    }
+
+    fn may_register_redirect_uri(&self, uri: &RedirectUri) -> bool {
+        uri.as_str().starts_with("https://client.example/")
+    }
+
+    fn client_name(&self, claimed: Option<&str>) -> Option<String> {
+        claimed.map(|claimed| format!("{claimed}, a guest"))
+    }
+
+    async fn client_registered(&self, client: &Client) {
+        self.0.lock().unwrap().push(client.id.clone());
+    }
+}
+
+/// S-145, S-154, S-155, S-160, S-163: the server asks the embedder's policy.
+#[tokio::test]
+async fn an_embedder_decides_by_a_policy_of_its_own() {
+    let scene = Scene::new().await;
+    let house = Arc::new(House::default());
+    let (settings, ports) = (scene.server.settings().clone(), scene.server.ports().clone());
+    let server = AuthorizationServer::with_policy(settings, ports, house.clone());
+    let body = with(
+        "redirect_uris",
+        json!([
+            "https://client.example/1",
+            "https://evil.example/cb",
+            "https://client.example/2"
+        ]),
+    )
+    .to_string();
+    let error = server
+        .register(body.as_bytes(), None, Some(ADDRESS))
+        .await
+        .unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidToken);
+    let answer = server
+        .register(body.as_bytes(), Some("Bearer of our house"), Some(ADDRESS))
+        .await
+        .unwrap();
+    let uris: Vec<&str> = answer.redirect_uris.iter().map(RedirectUri::as_str).collect();
+    assert_eq!(uris, ["https://client.example/2", "https://client.example/1"]);
+    assert_eq!(answer.client_name.as_deref(), Some("Probe, a guest"));
+    assert_eq!(*house.0.lock().unwrap(), [answer.client_id]);
 }

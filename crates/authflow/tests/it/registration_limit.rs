@@ -34,7 +34,7 @@ async fn one_address_registers_twenty_clients_an_hour() {
     let other = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 10)));
     scene
         .server
-        .register(good().to_string().as_bytes(), other)
+        .register(good().to_string().as_bytes(), None, other)
         .await
         .unwrap();
     scene.wait(3_580);
@@ -48,7 +48,11 @@ async fn an_ipv6_neighbourhood_counts_as_one() {
     let body = good().to_string();
     let from = async |address: &str| {
         let address = Some(address.parse().unwrap());
-        scene.server.register(body.as_bytes(), address).await.is_ok()
+        scene
+            .server
+            .register(body.as_bytes(), None, address)
+            .await
+            .is_ok()
     };
     assert!(from("2001:db8:0:1::1").await);
     assert!(!from("2001:db8:0:1:ffff::2").await);

@@ -77,7 +77,17 @@ impl Edge {
     }
 
     pub(crate) async fn at(issuer: &str) -> Self {
-        let settings = Settings::new(Issuer::parse(issuer).unwrap());
+        Self::made(Settings::new(Issuer::parse(issuer).unwrap())).await
+    }
+
+    /// An edge with other settings.
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::new(Issuer::parse(ISSUER).unwrap());
+        change(&mut settings);
+        Self::made(settings).await
+    }
+
+    async fn made(settings: Settings) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_790_000_000)));
         let store = Arc::new(FailingStore::default());
         cast::enter(&*store, clock.now()).await;

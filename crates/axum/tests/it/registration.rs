@@ -41,7 +41,7 @@ async fn a_registration_is_created_and_says_what_is_kept() {
     assert_snapshot!(reply, @r"
     201 Created
     access-control-allow-origin: *
-    access-control-expose-headers: WWW-Authenticate, Retry-After, X-Request-Id
+    access-control-expose-headers: WWW-Authenticate, Retry-After, Mcp-Session-Id, DPoP-Nonce, X-Request-Id
     cache-control: no-store
     content-type: application/json
     pragma: no-cache
@@ -115,4 +115,94 @@ async fn too_many_from_one_address_are_told_when_to_come_again() {
     reply.assert_error(429, "too_many_requests");
     assert_eq!(reply.header("retry-after"), "3000");
     assert_eq!(reply.header("access-control-allow-origin"), "*");
+}
+
+/// DC-13, S-148
+#[tokio::test]
+async fn a_registration_that_is_not_authorized_is_challenged() {
+    use mcp_authflow::registration::InitialAccessTokens;
+
+    let edge = Edge::with(|settings| {
+        settings.registration.initial_access_tokens =
+            InitialAccessTokens::new(["a token of at least 32 characters"]);
+    })
+    .await;
+    let send = async |authorization: &[&str]| {
+        let mut request = request("POST", "/register").header(header::CONTENT_TYPE, "application/json");
+        for value in authorization {
+            request = request.header(header::AUTHORIZATION, *value);
+        }
+        edge.send(request.body(Body::from(GOOD)).unwrap()).await
+    };
+    for bad in [
+        "Bearer",
+        "Basic x",
+        "Bearer guess",
+        &format!("Bearer {}", "x".repeat(16_384)),
+    ] {
+        let reply = send(&[bad]).await;
+        reply.assert_error(401, "invalid_token");
+        assert_eq!(
+            reply.header("www-authenticate"),
+            "Bearer realm=\"authflow\", error=\"invalid_token\""
+        );
+    }
+    send(&["Bearer guess", "Bearer a token of at least 32 characters"])
+        .await
+        .assert_error(400, "invalid_request");
+    let reply = send(&["Bearer a token of at least 32 characters"]).await;
+    assert_eq!(reply.status, StatusCode::CREATED);
+}
+
+/// S-145, S-146
+#[tokio::test]
+async fn the_part_is_an_axum_handler() {
+    use std::sync::Arc;
+
+    use mcp_authflow::{
+        memory::MemoryRateLimit,
+        port::rate_limit::Limit,
+        registration::{MemoryClientRegistry, RegistrationHandler},
+    };
+    use mcp_authflow_axum::{ClientAddress, registration};
+    use mcp_authflow_testkit::{manual_clock::ManualClock, seeded_entropy::SeededEntropy};
+    use mcp_authflow_types::Timestamp;
+    use tower::ServiceExt as _;
+
+    let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_790_000_000)));
+    let registry = Arc::new(MemoryClientRegistry::new(
+        clock.clone(),
+        Arc::new(SeededEntropy::new(3)),
+    ));
+    let limit = Limit {
+        name: "registration",
+        tries: 2,
+        window: std::time::Duration::from_secs(60),
+    };
+    let handler = RegistrationHandler::builder(registry, "notes:read")
+        .limiter((Arc::new(MemoryRateLimit::new(clock)), limit))
+        .build();
+    let app: axum::Router = axum::Router::new().route("/register", registration(Arc::new(handler)));
+    let send = async |address: &str, body: String| {
+        let request = request("POST", "/register")
+            .header(header::CONTENT_TYPE, "application/json")
+            .extension(ClientAddress(address.parse().unwrap()))
+            .body(Body::from(body));
+        app.clone().oneshot(request.unwrap()).await.unwrap()
+    };
+    let created = send("192.0.2.1", GOOD.to_owned()).await;
+    assert_eq!(created.status(), StatusCode::CREATED);
+    assert_eq!(created.headers()["cache-control"], "no-store");
+    assert_eq!(created.headers()["content-type"], "application/json");
+    assert_eq!(
+        send("192.0.2.1", " ".repeat(65_537)).await.status(),
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+    let refused = send("192.0.2.1", GOOD.to_owned()).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["retry-after"], "60");
+    assert_eq!(
+        send("192.0.2.2", GOOD.to_owned()).await.status(),
+        StatusCode::CREATED
+    );
 }

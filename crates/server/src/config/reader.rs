@@ -60,6 +60,9 @@ impl ConfigError {
     }
 }
 
+/// What stands for a secret.
+pub(super) const MASK: &str = "***";
+
 /// One key as it is in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Effective {
@@ -166,6 +169,13 @@ impl Reader {
     ) -> Result<T, ConfigError> {
         let (text, _) = self.take(key, default, mask_password)?;
         parse(&text).map_err(|remedy| self.wrong(key, &mask_password(&text), &remedy))
+    }
+
+    /// A text that is nobody's to see, where it is set.
+    pub(super) fn optional_secret(&mut self, key: &'static str) -> Result<Option<String>, ConfigError> {
+        let mask = |text: &str| if text.is_empty() { "" } else { MASK }.to_owned();
+        let (text, _) = self.take(key, "", mask)?;
+        Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
     pub(super) fn parsed<T: FromStr>(

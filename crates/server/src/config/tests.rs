@@ -189,3 +189,46 @@ fn secrets_are_masked_when_shown() {
         );
     }
 }
+
+/// S-147
+#[test]
+fn initial_access_tokens_come_from_the_environment_and_a_file_and_are_shown_to_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    let (one, other) = ("f".repeat(32), "0123456789abcdef".repeat(4));
+    std::fs::write(&file, format!("{other}\n\n")).unwrap();
+    let text = format!("[registration]\ninitial_access_token_file = \"{}\"", file.display());
+    let environment = [("AUTHFLOW_REGISTRATION__INITIAL_ACCESS_TOKEN", one.as_str())];
+    let config = read(&text, &environment, &[]).unwrap();
+    let tokens = &config.settings.registration.initial_access_tokens;
+    for good in [&one, &other] {
+        assert!(tokens.admit(Some(&format!("Bearer {good}"))));
+    }
+    assert!(!tokens.admit(Some("Bearer x")) && !tokens.admit(None));
+    assert!(!format!("{config:?}").contains(&one), "a token is in plain sight");
+
+    for (content, said) in [("", "one token a line"), ("short\n", "32 to 512"), ("a b\n", "32 to 512")] {
+        std::fs::write(&file, content).unwrap();
+        let error = read(&text, &[], &[]).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+    let error = read("[registration]\ninitial_access_token = \"hunter2\"", &[], &[]).unwrap_err();
+    assert!(error.contains("openssl rand") && !error.contains("hunter2"), "{error}");
+    let error = read("[registration]\ninitial_access_token_file = \"/nowhere/tokens\"", &[], &[]).unwrap_err();
+    assert!(error.contains("cannot read /nowhere/tokens"), "{error}");
+}
+
+#[test]
+fn registration_is_narrowed_by_hosts_and_given_a_scope() {
+    let text = "[registration]\nallowed_redirect_hosts = [\"app.example\", \"[::1]\", \"cursor:\"]\n\
+                default_scope = \"notes:read\"";
+    let registration = read(text, &[], &[]).unwrap().settings.registration;
+    assert_eq!(registration.allowed_redirect_hosts, ["app.example", "[::1]", "cursor:"]);
+    assert_eq!(registration.default_scope.unwrap().to_string(), "notes:read");
+    for bad in ["https://app.example", "app.example/cb", "*.example", "app.example:443", "javascript:", "a b"] {
+        let error = read(&format!("registration.allowed_redirect_hosts = [\"{bad}\"]"), &[], &[]).unwrap_err();
+        assert!(error.contains("schemes with their colon"), "{error}");
+    }
+    let error = read("registration.default_scope = \"a\\\"b\"", &[], &[]).unwrap_err();
+    assert!(error.contains("registration.default_scope"), "{error}");
+}

@@ -11,10 +11,11 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 use http::{HeaderValue, StatusCode, header};
+use mcp_authflow::TrustedProxies;
 use mcp_authflow_types::{ErrorCode, ErrorResponse, Issuer};
 use tracing::Instrument as _;
 
-use super::{proxies::TrustedProxies, request_id::RequestIds};
+use super::{proxies::note_client_address, request_id::RequestIds};
 
 /// What is known around every request.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Around {
 /// Handles a request from its first moment to its last. What a caller sends as a name for it is not taken: it would be its
 /// words in our log.
 pub(crate) async fn around(State(around): State<Arc<Around>>, mut request: Request, next: Next) -> Response {
-    around.proxies.note_client_address(&mut request);
+    note_client_address(&around.proxies, &mut request);
     let id = around.ids.next();
     request.extensions_mut().insert(id);
     let name = id.to_string();
