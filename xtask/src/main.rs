@@ -6,6 +6,7 @@
 //! | `judge` | outside judges: the conformance package, real client libraries |
 //! | `screens` | every page in a real browser: pictures and checks |
 //! | `vectors` | the observed behaviour of the Python packages, case by case |
+//! | `side-by-side` | the Python package of the same name beside our part, on one database |
 //! | `lint` | format, clippy, docs, licences, arrows, committed files |
 //! | `readme` | runs README.md's commands word for word |
 //! | `faults` | kills the server under load and checks what must hold |
@@ -21,6 +22,7 @@ mod judge;
 mod lint;
 mod provide;
 mod readme;
+mod side_by_side;
 mod tally;
 mod test;
 mod vectors;
@@ -55,6 +57,8 @@ enum Verb {
     Screens(judge::screens::Arguments),
     /// Compares the parts with what the Python packages were seen to do, case by case
     Vectors(vectors::Arguments),
+    /// Runs the Python package of the same name beside our part, on one database
+    SideBySide,
     /// Runs the commands of README.md word for word
     Readme,
     /// Injects a fault under load and checks what must hold
@@ -96,6 +100,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Screens(arguments) => judge::screens::run(&arguments).map(closing_line),
         Verb::Lint(arguments) => Ok(lint::run_checks(&arguments)),
         Verb::Vectors(arguments) => vectors::run(&arguments).map(closing_line),
+        Verb::SideBySide => side_by_side::run().map(closing_line),
         Verb::Readme => readme::run().map(closing_line),
         Verb::Faults { fault } => faults::run(&fault).map(closing_line),
         Verb::Bench(arguments) => bench::run(&arguments),

@@ -27,6 +27,8 @@ pub(crate) enum Layer {
     Doc,
     /// Outside judges: the MCP conformance package, real client libraries.
     Judges,
+    /// The Python package of the same name beside our part, on one database.
+    SideBySide,
     /// Every page in a real browser: contrast, keyboard order, no overflow.
     Screens,
     /// A short run of every fault, on SQLite and on PostgreSQL.
@@ -41,6 +43,7 @@ impl Layer {
         Self::Unit,
         Self::Doc,
         Self::Judges,
+        Self::SideBySide,
         Self::Screens,
         Self::Faults,
         Self::Readme,
@@ -58,6 +61,7 @@ impl Layer {
             Self::Unit => cargo::unit(filter),
             Self::Doc => cargo::doc(filter),
             Self::Judges => crate::judge::run_all(),
+            Self::SideBySide => crate::side_by_side::run(),
             Self::Screens => crate::judge::screens::run_check(),
             Self::Faults => crate::faults::run_short(),
             Self::Readme => crate::readme::run(),
