@@ -7,7 +7,7 @@
 //! Nothing in a header leads to a key but `kid`, and that is only a name within the set at hand: `jwk`, `jku`, `x5c` and
 //! `x5u` are not read.
 
-use std::cell::OnceCell;
+use std::{fmt, sync::OnceLock};
 
 use mcp_authflow_types::json;
 use serde_json::{Map, Value};
@@ -90,28 +90,27 @@ pub enum VerifyError {
     Signature,
 }
 
-/// A token taken apart. Whatever it says is a claim of whoever sent it.
-#[derive(Debug)]
-pub struct UnverifiedJws<'a> {
+/// A token taken apart. Whatever it says is a claim of whoever sent it. `Debug` shows nothing that could be used again.
+pub struct UnverifiedJws {
     algorithm: Algorithm,
     key_id: Option<String>,
-    signed: &'a str,
+    signed: String,
     payload: Vec<u8>,
     signature: Vec<u8>,
     reads_mark: bool,
-    claims: OnceCell<Claims>,
+    claims: OnceLock<Claims>,
 }
 
 /// A token that one of the keys signed. Only [`UnverifiedJws::verify`] makes one.
 #[derive(Clone, Copy, Debug)]
-pub struct VerifiedJws<'a>(&'a UnverifiedJws<'a>);
+pub struct VerifiedJws<'a>(&'a UnverifiedJws);
 
-impl<'a> UnverifiedJws<'a> {
+impl UnverifiedJws {
     /// Takes a token apart, and looks at all of it but the payload's content and the signature.
     ///
     /// # Errors
     /// [`JwsError`]
-    pub fn parse(text: &'a str, rules: &JwsRules) -> Result<Self, JwsError> {
+    pub fn parse(text: &str, rules: &JwsRules) -> Result<Self, JwsError> {
         // 1. RFC 7515 §7.1: header, payload and signature.
         if text.len() > rules.max_bytes {
             return Err(JwsError::TooLong);
@@ -149,11 +148,11 @@ impl<'a> UnverifiedJws<'a> {
         Ok(Self {
             algorithm,
             key_id,
-            signed,
+            signed: signed.to_owned(),
             payload,
             signature,
             reads_mark: rules.reads_padding_and_mark,
-            claims: OnceCell::new(),
+            claims: OnceLock::new(),
         })
     }
 
@@ -172,17 +171,17 @@ impl<'a> UnverifiedJws<'a> {
     /// # Errors
     /// [`JwsError::Payload`]
     pub fn unverified_claims(&self) -> Result<&Claims, JwsError> {
-        if self.claims.get().is_none() {
-            let payload = match self.payload.strip_prefix(b"\xef\xbb\xbf") {
-                Some(behind_mark) if self.reads_mark => behind_mark,
-                _ => &self.payload,
-            };
-            let Some(Value::Object(members)) = json::parse_strict(payload, MAX_DEPTH) else {
-                return Err(JwsError::Payload);
-            };
-            return Ok(self.claims.get_or_init(|| Claims::new(members)));
+        if let Some(claims) = self.claims.get() {
+            return Ok(claims);
         }
-        self.claims.get().ok_or(JwsError::Payload)
+        let payload = match self.payload.strip_prefix(b"\xef\xbb\xbf") {
+            Some(behind_mark) if self.reads_mark => behind_mark,
+            _ => &self.payload,
+        };
+        match json::parse_strict(payload, MAX_DEPTH) {
+            Some(Value::Object(members)) => Ok(self.claims.get_or_init(|| Claims::new(members))),
+            _ => Err(JwsError::Payload),
+        }
     }
 
     /// Proves it by one of the keys: every one that fits is tried, at most ten.
@@ -212,6 +211,15 @@ impl<'a> VerifiedJws<'a> {
     /// [`JwsError::Payload`]: also what is signed may be no token.
     pub fn claims(self) -> Result<&'a Claims, JwsError> {
         self.0.unverified_claims()
+    }
+}
+
+impl fmt::Debug for UnverifiedJws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedJws")
+            .field("algorithm", &self.algorithm)
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
     }
 }
 

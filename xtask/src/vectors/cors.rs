@@ -10,7 +10,7 @@ use super::rig::Rig;
 
 /// Makes the call, if it is one of these.
 pub(super) async fn call(case: &Case, _rig: &Rig) -> Option<Value> {
-    let value = match case.call.as_str() {
+    let value: Value = match case.call.as_str() {
         "parse_allowed_origins" => {
             let variable = case.text("env_var").unwrap_or(ALLOWED_ORIGINS_VARIABLE);
             let text = case.arg("env").get(variable).and_then(Value::as_str);

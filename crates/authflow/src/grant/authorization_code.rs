@@ -169,7 +169,7 @@ pub(crate) async fn run(
             grant: None,
         },
     };
-    let client = server.authenticated(presented, peek.client, request, now)?;
+    let client = server.authenticated(presented, peek.client, request, now).await?;
     let (Some(code), Some(found)) = (&params.code, &peek.grant) else {
         return Err(refuse(server, request, &client, None, Reason::Unknown));
     };

@@ -63,24 +63,27 @@ async fn one_method_in_each_request() {
         invalid_request("more than one client authentication method is used")
     );
     let assertion = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-    for (authorization, request) in [
+    for (authorization, request, code) in [
         (
             Some(header.as_str()),
             Params::client_credentials().set("client_assertion", "x.y.z"),
+            ErrorCode::InvalidRequest,
         ),
         (
             None,
             in_body("SVC", &secret_of("SVC")).set("client_assertion", "x.y.z"),
+            ErrorCode::InvalidRequest,
         ),
         (
             None,
             Params::client_credentials()
                 .set("client_id", "SVC")
                 .set("client_assertion_type", assertion),
+            ErrorCode::InvalidClient,
         ),
     ] {
         let error = scene.token_with(authorization, &request).await.unwrap_err();
-        assert_eq!(error.code, ErrorCode::InvalidClient);
+        assert_eq!(error.code, code);
     }
 }
 
