@@ -7,6 +7,7 @@
 //! | `screens` | every page in a real browser: pictures and checks |
 //! | `vectors` | the observed behaviour of the Python packages, case by case |
 //! | `side-by-side` | the Python package of the same name beside our part, on one database |
+//! | `coverage --seed` | which test shows which row of that behaviour |
 //! | `lint` | format, clippy, docs, licences, arrows, committed files |
 //! | `readme` | runs README.md's commands word for word |
 //! | `faults` | kills the server under load and checks what must hold |
@@ -16,6 +17,7 @@
 mod arrows;
 mod bench;
 mod command;
+mod coverage;
 mod crowd;
 mod faults;
 mod judge;
@@ -59,6 +61,8 @@ enum Verb {
     Vectors(vectors::Arguments),
     /// Runs the Python package of the same name beside our part, on one database
     SideBySide,
+    /// Says which test shows which row of the observed behaviour; a row without one fails
+    Coverage(coverage::Arguments),
     /// Runs the commands of README.md word for word
     Readme,
     /// Injects a fault under load and checks what must hold
@@ -101,6 +105,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Lint(arguments) => Ok(lint::run_checks(&arguments)),
         Verb::Vectors(arguments) => vectors::run(&arguments).map(closing_line),
         Verb::SideBySide => side_by_side::run().map(closing_line),
+        Verb::Coverage(arguments) => coverage::run(&arguments).map(closing_line),
         Verb::Readme => readme::run().map(closing_line),
         Verb::Faults { fault } => faults::run(&fault).map(closing_line),
         Verb::Bench(arguments) => bench::run(&arguments),

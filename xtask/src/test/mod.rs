@@ -21,10 +21,14 @@ use crate::tally::Tally;
 pub(crate) enum Layer {
     /// Which crate may depend on which (DESIGN of the house, a table in `arrows.rs`).
     Arrows,
+    /// Which test shows which row of the Python packages' observed behaviour.
+    Coverage,
     /// Everything that `cargo test` runs, store contracts on real databases included.
     Unit,
     /// The examples in the documentation.
     Doc,
+    /// What the Python packages were seen to do, case by case.
+    Vectors,
     /// Outside judges: the MCP conformance package, real client libraries.
     Judges,
     /// The Python package of the same name beside our part, on one database.
@@ -40,8 +44,10 @@ pub(crate) enum Layer {
 impl Layer {
     const ALL: &'static [Self] = &[
         Self::Arrows,
+        Self::Coverage,
         Self::Unit,
         Self::Doc,
+        Self::Vectors,
         Self::Judges,
         Self::SideBySide,
         Self::Screens,
@@ -58,8 +64,10 @@ impl Layer {
     fn run(self, filter: Option<&str>) -> Result<Tally> {
         match self {
             Self::Arrows => crate::arrows::run(),
+            Self::Coverage => crate::coverage::run_all(),
             Self::Unit => cargo::unit(filter),
             Self::Doc => cargo::doc(filter),
+            Self::Vectors => crate::vectors::run_all(),
             Self::Judges => crate::judge::run_all(),
             Self::SideBySide => crate::side_by_side::run(),
             Self::Screens => crate::judge::screens::run_check(),

@@ -67,8 +67,8 @@ impl Json {
                 format!("{{{}}}", members.join(","))
             }
             Self::Utf16(units) => {
-                let escapes: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
-                format!("\"{escapes}\"")
+                let escapes: Vec<String> = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+                format!("\"{}\"", escapes.concat())
             }
             _ => self.to_value().to_string(),
         }

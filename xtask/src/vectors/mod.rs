@@ -29,6 +29,7 @@ mod storage;
 mod storage_postgres;
 mod validation;
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
@@ -115,13 +116,23 @@ pub(crate) fn run_all() -> Result<Tally> {
     run_areas(&own_folder(), &own_areas())
 }
 
+/// Every `area/class` of the areas that have their calls here.
+pub(crate) fn classes() -> Result<BTreeSet<String>> {
+    let mut classes = BTreeSet::new();
+    for area in own_areas() {
+        let file = File::read(&own_folder(), &area)?;
+        classes.extend(file.cases.into_iter().map(|case| case.class));
+    }
+    Ok(classes)
+}
+
 /// The names of the areas that have their calls here.
-pub(crate) fn own_areas() -> Vec<String> {
+fn own_areas() -> Vec<String> {
     Area::value_variants().iter().map(|area| area.name()).collect()
 }
 
 /// Where the project keeps the vectors.
-pub(crate) fn own_folder() -> PathBuf {
+fn own_folder() -> PathBuf {
     workspace::root().join("tests/vectors")
 }
 

@@ -8,7 +8,7 @@ use super::rig::Rig;
 
 /// Makes the call, if it is one of these.
 pub(super) async fn call(case: &Case, _rig: &Rig) -> Option<Value> {
-    let value = match case.call.as_str() {
+    let value: Value = match case.call.as_str() {
         "verify_pkce" => verify_pkce(
             case.text("code_verifier")?,
             case.text("code_challenge")?,
