@@ -4,7 +4,7 @@
 //! carries, as names and values that any web framework can set. Credentials are never let in: nothing that is open to
 //! scripts looks at cookies.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::uri::Uri;
 
@@ -31,21 +31,21 @@ pub enum InvalidOrigin {
     Wildcard,
 }
 
-/// The origins whose pages may read answers.
+/// The origins whose pages may read answers; cheap to clone. The default allows none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedOrigins(Rule);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Rule {
     Any,
-    Listed(Vec<Origin>),
+    Listed(Arc<[Origin]>),
     /// As the Python package compares: the exact text.
-    Texts(Vec<String>),
+    Texts(Arc<[String]>),
 }
 
 impl Default for Rule {
     fn default() -> Self {
-        Self::Listed(Vec::new())
+        Self::Listed(Arc::default())
     }
 }
 
@@ -86,9 +86,10 @@ enum Kind {
 }
 
 /// What a client sends beside the headers that every page may send.
-const REQUEST_HEADERS: &str = "Authorization, Content-Type, MCP-Protocol-Version, DPoP";
+const REQUEST_HEADERS: &str =
+    "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, DPoP";
 /// What a page's script must read of an answer.
-const EXPOSED_HEADERS: &str = "WWW-Authenticate, Retry-After, DPoP-Nonce, X-Request-Id";
+const EXPOSED_HEADERS: &str = "WWW-Authenticate, Retry-After, Mcp-Session-Id, DPoP-Nonce, X-Request-Id";
 /// How long a browser may remember a pre-flight: ten minutes, the most that all browsers honour.
 const MAX_AGE: &str = "600";
 
@@ -160,8 +161,8 @@ impl AllowedOrigins {
         if members == ["*"] {
             return Ok(Self::any());
         }
-        let listed = members.into_iter().map(Origin::parse).collect::<Result<_, _>>()?;
-        Ok(Self(Rule::Listed(listed)))
+        let listed = members.into_iter().map(Origin::parse).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self(Rule::Listed(listed.into())))
     }
 
     /// Takes members as they are and compares them character for character, as the Python package does: for a list that
@@ -218,7 +219,7 @@ pub fn split_origins(text: &str) -> Vec<&str> {
 
 impl CorsPolicy {
     /// An endpoint that takes these methods (with commas between). Answers to allowed pages expose what a client must
-    /// read: `WWW-Authenticate`, `Retry-After`, `DPoP-Nonce`, `X-Request-Id`.
+    /// read: `WWW-Authenticate`, `Retry-After`, `Mcp-Session-Id`, `DPoP-Nonce`, `X-Request-Id`.
     pub const fn endpoint(origins: AllowedOrigins, methods: &'static str) -> Self {
         Self {
             origins,

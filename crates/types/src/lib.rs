@@ -24,6 +24,9 @@
 //! | [`special_use`] | which addresses are not the public internet | RFC 6890 |
 //! | [`token_response`], [`introspection`] | what the endpoints answer | RFC 6749 §5.1, RFC 7662 |
 
+/// The version of this crate, and of all crates of the house.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 pub mod client_id;
 pub mod cors;
 pub mod device_authorization;

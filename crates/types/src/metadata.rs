@@ -1,8 +1,10 @@
 //! What the server says of itself (RFC 8414, and OpenID Connect Discovery's spelling of it).
 
 use crate::{
-    CodeChallengeMethod, GrantType, Issuer, ResponseType, Scope, TokenEndpointAuthMethod,
-    registry::ResponseMode, scope::OFFLINE_ACCESS,
+    GrantType, Issuer, ResponseType, Scope, TokenEndpointAuthMethod,
+    pkce::{Method, MethodPolicy},
+    registry::ResponseMode,
+    scope::OFFLINE_ACCESS,
 };
 
 /// Authorization server metadata. Members of features that do not work are absent, never null (RFC 8414 §3.2).
@@ -13,6 +15,7 @@ pub struct ServerMetadata {
     token_endpoint: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
+    device_authorization_endpoint: String,
     revocation_endpoint: String,
     introspection_endpoint: String,
     scopes_supported: Vec<String>,
@@ -20,9 +23,15 @@ pub struct ServerMetadata {
     response_modes_supported: &'static [ResponseMode],
     grant_types_supported: &'static [GrantType],
     token_endpoint_auth_methods_supported: &'static [TokenEndpointAuthMethod],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     revocation_endpoint_auth_methods_supported: &'static [TokenEndpointAuthMethod],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     introspection_endpoint_auth_methods_supported: &'static [TokenEndpointAuthMethod],
-    code_challenge_methods_supported: &'static [CodeChallengeMethod],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    introspection_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    code_challenge_methods_supported: &'static [Method],
     authorization_response_iss_parameter_supported: bool,
     client_id_metadata_document_supported: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,6 +54,7 @@ impl ServerMetadata {
             authorization_endpoint: issuer.endpoint("/authorize"),
             token_endpoint: issuer.endpoint("/token"),
             registration_endpoint: registration.then(|| issuer.endpoint("/register")),
+            device_authorization_endpoint: issuer.endpoint("/device_authorization"),
             revocation_endpoint: issuer.endpoint("/revoke"),
             introspection_endpoint: issuer.endpoint("/introspect"),
             scopes_supported,
@@ -52,13 +62,33 @@ impl ServerMetadata {
             response_modes_supported: ResponseMode::ALL,
             grant_types_supported: GrantType::ALL,
             token_endpoint_auth_methods_supported: TokenEndpointAuthMethod::ALL,
+            token_endpoint_auth_signing_alg_values_supported: Vec::new(),
             revocation_endpoint_auth_methods_supported: TokenEndpointAuthMethod::ALL,
+            revocation_endpoint_auth_signing_alg_values_supported: Vec::new(),
             introspection_endpoint_auth_methods_supported: PROVEN,
-            code_challenge_methods_supported: CodeChallengeMethod::ALL,
+            introspection_endpoint_auth_signing_alg_values_supported: Vec::new(),
+            code_challenge_methods_supported: MethodPolicy::S256Only.methods(),
             authorization_response_iss_parameter_supported: true,
             client_id_metadata_document_supported: false,
             service_documentation: None,
         }
+    }
+
+    /// Says which PKCE methods count; S256 alone unless this is called.
+    #[must_use]
+    pub const fn with_code_challenge_methods(mut self, policy: MethodPolicy) -> Self {
+        self.code_challenge_methods_supported = policy.methods();
+        self
+    }
+
+    /// Says with which algorithms clients may sign assertions, at every endpoint that takes `private_key_jwt` (RFC 8414 §2:
+    /// such a list "MUST be present" there).
+    #[must_use]
+    pub fn with_signing_algorithms(mut self, algorithms: &[&'static str]) -> Self {
+        algorithms.clone_into(&mut self.token_endpoint_auth_signing_alg_values_supported);
+        algorithms.clone_into(&mut self.revocation_endpoint_auth_signing_alg_values_supported);
+        algorithms.clone_into(&mut self.introspection_endpoint_auth_signing_alg_values_supported);
+        self
     }
 
     /// The JSON body, the same bytes at every spelling of the well-known address.

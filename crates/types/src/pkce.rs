@@ -55,6 +55,11 @@ impl CodeChallenge {
         &self.0
     }
 
+    /// The challenge as a client sends it: 43 base64url characters.
+    pub fn to_text(&self) -> String {
+        base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(self.0)
+    }
+
     /// Whether the verifier is the one promised, in constant time (RFC 7636 §4.6).
     pub fn is_answered_by(&self, verifier: &CodeVerifier) -> bool {
         let digest: [u8; 32] = sha2::Sha256::digest(verifier.0.as_bytes()).into();
@@ -108,6 +113,7 @@ mod tests {
         let verifier = CodeVerifier::parse("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk").unwrap();
         let challenge = CodeChallenge::parse_s256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM").unwrap();
         assert!(challenge.is_answered_by(&verifier));
+        assert_eq!(challenge.to_text(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
         let other = CodeVerifier::parse(&"a".repeat(43)).unwrap();
         assert!(!challenge.is_answered_by(&other));
     }

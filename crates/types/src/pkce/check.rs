@@ -3,11 +3,12 @@
 use super::{CodeChallenge, CodeVerifier, InvalidCodeChallenge};
 
 /// How a challenge is made of its verifier (RFC 7636 §4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum Method {
     /// Its SHA-256.
     S256,
     /// The verifier itself, for clients that cannot hash.
+    #[serde(rename = "plain")]
     Plain,
 }
 
