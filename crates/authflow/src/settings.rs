@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_authflow_types::{Issuer, Resource, Scope};
+use mcp_authflow_types::{Issuer, Resource, Scope, cors::AllowedOrigins, pkce::MethodPolicy};
 
 use crate::registration::InitialAccessTokens;
 
@@ -23,6 +23,14 @@ pub struct Settings {
     /// Whether a client registered for `client_secret_basic` may send its secret in the body, and the reverse (real
     /// clients do both). Default: yes.
     pub let_basic_and_post_swap: bool,
+    /// Whether PKCE's method `plain` counts beside S256, for clients that cannot hash. Default: no.
+    ///
+    /// # Security
+    /// The challenge of `plain` crosses the browser and is the verifier: who reads it there redeems the code.
+    pub dangerous_allow_plain_pkce: bool,
+    /// Which pages of other sites may read what metadata, token, registration, revocation and device authorization answer.
+    /// Default: all; none of these looks at cookies.
+    pub allowed_origins: AllowedOrigins,
     /// Dynamic client registration (RFC 7591).
     pub registration: RegistrationSettings,
 }
@@ -107,7 +115,18 @@ impl Settings {
             lifetimes: Lifetimes::default(),
             default_resource: None,
             let_basic_and_post_swap: true,
+            dangerous_allow_plain_pkce: false,
+            allowed_origins: AllowedOrigins::any(),
             registration: RegistrationSettings::default(),
+        }
+    }
+
+    /// The PKCE methods that count.
+    pub const fn code_challenge_methods(&self) -> MethodPolicy {
+        if self.dangerous_allow_plain_pkce {
+            MethodPolicy::DangerousAllowPlain
+        } else {
+            MethodPolicy::S256Only
         }
     }
 }

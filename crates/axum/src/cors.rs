@@ -1,31 +1,74 @@
-//! Which endpoints scripts on other sites may call (M-132): metadata, token, registration and revocation, none of which
-//! looks at cookies. Never authorize and the pages; introspection is for servers.
+//! Which endpoints scripts on other sites may call (M-132): metadata, token, registration, revocation and device
+//! authorization, none of which looks at cookies. Never authorize and the pages; introspection is for servers.
+//!
+//! A handler marks its answer with [`open`]; the router's outermost layer, [`decide`], says to whom it is readable.
 
-use axum::response::Response;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use mcp_authflow_types::cors::{AllowedOrigins, CorsPolicy, CorsRequest};
 
-/// Opens an answer to every origin. Nothing here rests on cookies, so nothing is given away by it.
+/// The mark on an answer that scripts may read; with the methods when it is the answer to a pre-flight.
+#[derive(Clone, Copy)]
+struct Open {
+    preflight: Option<&'static str>,
+}
+
+/// Opens an answer to the allowed origins. Nothing here rests on cookies, so nothing is given away by it.
 pub(crate) fn open(mut response: Response) -> Response {
-    const EXPOSED: &str = "WWW-Authenticate, Retry-After, X-Request-Id";
-    let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static(EXPOSED),
-    );
+    response.extensions_mut().insert(Open { preflight: None });
     response
 }
 
-/// Answers a pre-flight for the given methods.
+/// Answers a pre-flight for the given methods, whatever it asks for.
 pub(crate) fn preflight(methods: &'static str) -> Response {
-    const HEADERS: &str = "Authorization, Content-Type, MCP-Protocol-Version";
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    let mut put = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
-    put(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-    put(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
-    put(header::ACCESS_CONTROL_MAX_AGE, "600");
-    put(header::ALLOW, methods);
-    open(response)
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(methods));
+    response.extensions_mut().insert(Open {
+        preflight: Some(methods),
+    });
+    response
+}
+
+/// Writes the headers of the answers that are marked.
+pub(crate) async fn decide(State(origins): State<AllowedOrigins>, request: Request, next: Next) -> Response {
+    let sent: Vec<HeaderValue> = request
+        .headers()
+        .get_all(header::ORIGIN)
+        .iter()
+        .cloned()
+        .collect();
+    let mut response = next.run(request).await;
+    if let Some(open) = response.extensions_mut().remove::<Open>() {
+        write(response.headers_mut(), origins, &sent, open);
+    }
+    response
+}
+
+fn write(headers: &mut HeaderMap, origins: AllowedOrigins, sent: &[HeaderValue], open: Open) {
+    let sent: Vec<&str> = sent
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default())
+        .collect();
+    let policy = CorsPolicy::endpoint(origins, open.preflight.unwrap_or_default());
+    let request = CorsRequest {
+        origins: &sent,
+        is_preflight: open.preflight.is_some(),
+    };
+    for (name, value) in policy.headers(request) {
+        // Both are plain ASCII: a listed origin, or texts of ours.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            if name == header::VARY {
+                headers.append(name, value);
+            } else {
+                headers.insert(name, value);
+            }
+        }
+    }
 }

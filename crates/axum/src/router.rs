@@ -6,6 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
+    middleware::from_fn_with_state,
     response::Response,
     routing::{any, get, options, post},
 };
@@ -94,7 +95,10 @@ pub fn router(server: AuthorizationServer, interact: impl Interact) -> Router {
             .route(&format!("{place}/.well-known/"), unknown())
             .route(&format!("{place}/.well-known/{{*rest}}"), unknown());
     }
-    router.with_state(edge)
+    let origins = edge.server.settings().allowed_origins.clone();
+    router
+        .with_state(edge)
+        .layer(from_fn_with_state(origins, cors::decide))
 }
 
 fn allow(methods: &'static str) -> std::future::Ready<Response> {

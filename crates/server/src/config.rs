@@ -21,7 +21,9 @@ use mcp_authflow::{
     registration::InitialAccessTokens,
     settings::{Lifetimes, RegistrationSettings},
 };
-use mcp_authflow_types::{Issuer, RedirectUri, Resource, Scope, redirect_uri::RedirectHost};
+use mcp_authflow_types::{
+    Issuer, RedirectUri, Resource, Scope, cors::AllowedOrigins, redirect_uri::RedirectHost,
+};
 use zeroize::Zeroizing;
 
 use self::reader::Reader;
@@ -203,6 +205,12 @@ impl Config {
     /// What is set and weakens safety, for a warning at the start.
     pub(crate) fn dangers(&self) -> Vec<String> {
         let mut dangers = Vec::new();
+        if self.settings.dangerous_allow_plain_pkce {
+            dangers.push(format!(
+                "{ALLOW_PLAIN_PKCE} = true: who reads an authorization request in passing can redeem its code; let \
+                 clients use S256 and leave it out"
+            ));
+        }
         if self.settings.accept_unregistered_loopback_resources && !self.issuer.is_loopback() {
             dangers.push(format!(
                 "{ACCEPT_UNREGISTERED} = true at the public issuer {}: tokens are issued for whatever runs on loopback, \
@@ -256,6 +264,9 @@ fn check_transport(
 /// whatever runs on the computer of whoever approves.
 const ACCEPT_UNREGISTERED: &str = "dangerous_accept_unregistered_loopback_resources";
 
+/// Whoever reads the challenge of `plain` has the verifier.
+const ALLOW_PLAIN_PKCE: &str = "dangerous_allow_plain_pkce";
+
 /// The filter, where none is set, of `serve` and of the other verbs: these print what they did themselves, and note it
 /// for the audit trail.
 const FILTER: &str = "info";
@@ -288,6 +299,11 @@ fn read_settings(read: &mut Reader, issuer: &Issuer) -> Result<Settings, ConfigE
         .transpose()?;
     settings.let_basic_and_post_swap =
         read.boolean("let_basic_and_post_swap", settings.let_basic_and_post_swap)?;
+    settings.dangerous_allow_plain_pkce =
+        read.boolean(ALLOW_PLAIN_PKCE, settings.dangerous_allow_plain_pkce)?;
+    settings.allowed_origins = read.with("cors.allowed_origins", "*", |text| {
+        AllowedOrigins::parse(text).map_err(|error| error.to_string())
+    })?;
     settings.accept_unregistered_loopback_resources = read.boolean(
         ACCEPT_UNREGISTERED,
         settings.accept_unregistered_loopback_resources,

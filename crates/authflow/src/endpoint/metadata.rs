@@ -15,7 +15,8 @@ impl AuthorizationServer {
             &self.settings().issuer,
             &scopes,
             self.settings().registration.enabled,
-        ))
+        )
+        .with_code_challenge_methods(self.settings().code_challenge_methods()))
     }
 
     /// Every scope of every registered resource, `offline_access` aside.

@@ -12,6 +12,7 @@ mod fault;
 mod interaction;
 mod introspection;
 mod metadata;
+mod plain_pkce;
 mod prompt;
 mod rate_limit;
 mod redirect_uri;

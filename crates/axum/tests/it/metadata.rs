@@ -66,7 +66,7 @@ async fn the_document_of_an_issuer_with_a_path() {
     assert_snapshot!(reply, @r#"
     200 OK
     access-control-allow-origin: *
-    access-control-expose-headers: WWW-Authenticate, Retry-After, X-Request-Id
+    access-control-expose-headers: WWW-Authenticate, Retry-After, Mcp-Session-Id, DPoP-Nonce, X-Request-Id
     cache-control: no-store
     content-type: application/json
     pragma: no-cache

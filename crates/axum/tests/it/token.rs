@@ -34,7 +34,7 @@ async fn an_answer_with_tokens() {
     assert_snapshot!(masked(&reply), @r#"
     200 OK
     access-control-allow-origin: *
-    access-control-expose-headers: WWW-Authenticate, Retry-After, X-Request-Id
+    access-control-expose-headers: WWW-Authenticate, Retry-After, Mcp-Session-Id, DPoP-Nonce, X-Request-Id
     cache-control: no-store
     content-type: application/json
     pragma: no-cache
@@ -52,7 +52,7 @@ async fn a_code_that_is_no_good() {
     assert_snapshot!(reply, @r#"
     400 Bad Request
     access-control-allow-origin: *
-    access-control-expose-headers: WWW-Authenticate, Retry-After, X-Request-Id
+    access-control-expose-headers: WWW-Authenticate, Retry-After, Mcp-Session-Id, DPoP-Nonce, X-Request-Id
     cache-control: no-store
     content-type: application/json
     pragma: no-cache
@@ -73,7 +73,7 @@ async fn a_wrong_secret_in_the_header() {
     assert_snapshot!(edge.send(request.unwrap()).await, @r#"
     401 Unauthorized
     access-control-allow-origin: *
-    access-control-expose-headers: WWW-Authenticate, Retry-After, X-Request-Id
+    access-control-expose-headers: WWW-Authenticate, Retry-After, Mcp-Session-Id, DPoP-Nonce, X-Request-Id
     cache-control: no-store
     content-type: application/json
     pragma: no-cache
@@ -106,7 +106,7 @@ async fn a_store_that_refuses() {
     assert_snapshot!(reply, @r#"
     503 Service Unavailable
     access-control-allow-origin: *
-    access-control-expose-headers: WWW-Authenticate, Retry-After, X-Request-Id
+    access-control-expose-headers: WWW-Authenticate, Retry-After, Mcp-Session-Id, DPoP-Nonce, X-Request-Id
     cache-control: no-store
     content-type: application/json
     pragma: no-cache

@@ -33,7 +33,10 @@ impl fmt::Display for Origin {
 pub(crate) struct Layers(pub(super) BTreeMap<String, (toml::Value, Origin)>);
 
 /// Variables that the ecosystem spells in its own way.
-const FOREIGN_SPELLINGS: [(&str, &str); 1] = [("DATABASE_URL", "database_url")];
+const FOREIGN_SPELLINGS: [(&str, &str); 2] = [
+    ("DATABASE_URL", "database_url"),
+    ("ALLOWED_MCP_ORIGINS", "cors.allowed_origins"),
+];
 const PREFIX: &str = "AUTHFLOW_";
 
 impl Layers {

@@ -232,3 +232,36 @@ fn registration_is_narrowed_by_hosts_and_given_a_scope() {
     let error = read("registration.default_scope = \"a\\\"b\"", &[], &[]).unwrap_err();
     assert!(error.contains("registration.default_scope"), "{error}");
 }
+
+/// S-005, S-030, S-031, M-132
+#[test]
+fn origins_are_read_from_where_the_ecosystem_keeps_them_and_checked_at_the_start() {
+    use mcp_authflow_types::cors::AllowedOrigins;
+
+    let origins = |file: &str, environment: &[(&str, &str)]| {
+        read(file, environment, &[]).map(|config| config.settings.allowed_origins)
+    };
+    assert_eq!(origins("", &[]), Ok(AllowedOrigins::any()));
+    let two = AllowedOrigins::parse("https://a.example,http://localhost:1").unwrap();
+    let variable = [("ALLOWED_MCP_ORIGINS", "https://a.example, http://localhost:1")];
+    assert_eq!(origins("", &variable), Ok(two.clone()));
+    let list = "[cors]\nallowed_origins = [\"https://a.example\", \"http://localhost:1\"]";
+    assert_eq!(origins(list, &[]), Ok(two));
+    assert_eq!(
+        origins("", &[("ALLOWED_MCP_ORIGINS", "")]),
+        Ok(AllowedOrigins::default())
+    );
+    for bad in ["null", "https://a.example/", "*, https://a.example", "a.example"] {
+        let said = origins("", &[("ALLOWED_MCP_ORIGINS", bad)]).unwrap_err();
+        assert!(said.contains("cors.allowed_origins"), "{said}");
+    }
+}
+
+#[test]
+fn plain_pkce_is_off_and_warned_of_when_it_is_on() {
+    assert!(!read("", &[], &[]).unwrap().settings.dangerous_allow_plain_pkce);
+    let config = read("dangerous_allow_plain_pkce = true", &[], &[]).unwrap();
+    assert!(config.settings.dangerous_allow_plain_pkce);
+    let [danger] = config.dangers().try_into().unwrap();
+    assert!(danger.contains("dangerous_allow_plain_pkce"), "{danger}");
+}

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use mcp_authflow_types::{
-    CodeChallenge, CodeChallengeMethod, ErrorCode, Form, GrantType, Prompt, Resource, ResponseType, Scope,
-    registry::ResponseMode, scope::OFFLINE_ACCESS,
+    ErrorCode, Form, GrantType, Prompt, Resource, ResponseType, Scope,
+    pkce::{Challenge, RefusedChallenge},
+    registry::ResponseMode,
+    scope::OFFLINE_ACCESS,
 };
 
 use super::PendingResource;
@@ -133,11 +135,14 @@ impl AuthorizationServer {
         }
         // 4. RFC 7636 §4.3: S256 from everyone. A method left out would mean "plain".
         let code_challenge = query.value("code_challenge").ok_or(Reason::NoChallenge)?;
-        query
-            .value("code_challenge_method")
-            .and_then(CodeChallengeMethod::parse)
-            .ok_or(Reason::ChallengeMethod)?;
-        CodeChallenge::parse_s256(code_challenge).map_err(|_| Reason::Challenge)?;
+        let method = query.value("code_challenge_method");
+        let code_challenge =
+            Challenge::parse(code_challenge, method, self.settings().code_challenge_methods()).map_err(
+                |refused| match refused {
+                    RefusedChallenge::Method => Reason::ChallengeMethod,
+                    RefusedChallenge::Challenge => Reason::Challenge,
+                },
+            )?;
         // 5. OpenID Connect Core §3.1.2.1: prompt and max_age. `none` goes with nothing else.
         let prompt = read_prompt(query.value("prompt"))?;
         let max_age = query
@@ -169,7 +174,7 @@ impl AuthorizationServer {
         let request = PendingRequest {
             redirect_uri: query.value("redirect_uri").map(str::to_owned),
             state: query.value("state").map(str::to_owned),
-            code_challenge: code_challenge.to_owned(),
+            code_challenge: code_challenge.digest().to_text(),
             resources: resources.iter().map(|one| one.asked.clone()).collect(),
             offline_access: may_refresh,
             prompt,
