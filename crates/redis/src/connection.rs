@@ -83,8 +83,7 @@ impl RedisConnection {
     /// # Errors
     /// [`InvalidRedisUrl`]
     pub async fn connect(config: RedisConfig) -> Result<Self, InvalidRedisUrl> {
-        let client =
-            Client::open(config.url.as_str()).map_err(|error| InvalidRedisUrl(error.to_string()))?;
+        let client = Client::open(config.url.as_str()).map_err(|error| InvalidRedisUrl(error.to_string()))?;
         let inner = Arc::new(Inner {
             client,
             config,

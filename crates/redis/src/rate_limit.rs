@@ -28,6 +28,7 @@ pub struct RedisRateLimit {
     alone: MemoryRateLimit,
     nodes: u32,
     script: Script,
+    take_back: Script,
     forgive: Script,
     time: Option<Arc<dyn Stopwatch>>,
 }
@@ -40,6 +41,7 @@ impl RedisRateLimit {
             alone: MemoryRateLimit::new(stopwatch),
             nodes: nodes.max(1),
             script: Script::new(include_str!("rate_limit.lua")),
+            take_back: Script::new("return redis.call('RPOP', KEYS[1])"),
             forgive: Script::new("return redis.call('DEL', KEYS[1])"),
             time: None,
         }
@@ -68,7 +70,10 @@ impl RedisRateLimit {
     }
 
     async fn ask(&self, verb: &str, limit: Limit, key: &str) -> Result<Answer, StoreError> {
-        let now = self.time.as_ref().map(|time| microseconds(time.elapsed()).to_string());
+        let now = self
+            .time
+            .as_ref()
+            .map(|time| microseconds(time.elapsed()).to_string());
         let mut call: ScriptInvocation<'_> = self.script.key(self.key(limit, key));
         call.arg(verb)
             .arg(limit.tries)
@@ -125,7 +130,9 @@ impl RateLimit for RedisRateLimit {
             };
         }
         match self.ask("admit", limit, key).await {
-            Ok(Answer { is_admitted: true, .. }) => {
+            Ok(Answer {
+                is_admitted: true, ..
+            }) => {
                 // The answer counts, whatever comes of noting it.
                 let _ = self.alone.admit(limit, key).await;
                 Admission::Admitted
@@ -146,10 +153,16 @@ impl RateLimit for RedisRateLimit {
         }
     }
 
+    async fn take_back(&self, limit: Limit, key: &str) {
+        self.alone.take_back(limit, key).await;
+        // What is not taken back now is so when the window is over.
+        let call = self.take_back.key(self.key(limit, key));
+        let _: Result<Option<String>, StoreError> = self.redis.run(&call).await;
+    }
+
     async fn forgive(&self, limit: Limit, key: &str) {
         self.alone.forgive(limit, key).await;
         let call = self.forgive.key(self.key(limit, key));
-        // What is not forgiven now is so when the window is over.
-        let _: Result<(), StoreError> = self.redis.run(&call).await;
+        let _: Result<u32, StoreError> = self.redis.run(&call).await;
     }
 }

@@ -38,6 +38,7 @@ use crate::port::{
 pub struct MemoryRateLimit {
     stopwatch: Arc<dyn Stopwatch>,
     room: Room,
+    nodes: u32,
     state: Mutex<State>,
 }
 
@@ -76,8 +77,24 @@ impl MemoryRateLimit {
                 keys: Self::MAX_KEYS,
                 tries: Self::MAX_TRIES,
             },
+            nodes: 1,
             state: Mutex::default(),
         }
+    }
+
+    /// The same for one of several nodes that do not count together: each admits its share of a limit, the limit divided
+    /// by their number, and 1 at least. 0 counts as 1.
+    #[must_use]
+    pub fn for_one_of(self, nodes: u32) -> Self {
+        Self {
+            nodes: nodes.max(1),
+            ..self
+        }
+    }
+
+    /// What this node admits of a limit.
+    fn share(&self, limit: Limit) -> u32 {
+        (limit.tries / self.nodes).max(limit.tries.min(1))
     }
 
     /// The same with room for fewer or more keys of a rule; at least one.
@@ -132,14 +149,18 @@ impl fmt::Debug for MemoryRateLimit {
 impl RateLimit for MemoryRateLimit {
     async fn admit(&self, limit: Limit, key: &str) -> Admission {
         self.with(limit, |windows, now| {
-            windows.admit(key, limit.tries, limit.window, now, self.room)
+            windows.admit(key, self.share(limit), limit.window, now, self.room)
         })
     }
 
     async fn look(&self, limit: Limit, key: &str) -> KeyState {
         self.with(limit, |windows, now| {
-            windows.look(key, limit.tries, limit.window, now)
+            windows.look(key, self.share(limit), limit.window, now)
         })
+    }
+
+    async fn take_back(&self, limit: Limit, key: &str) {
+        self.with(limit, |windows, _| windows.take_back(key));
     }
 
     async fn forgive(&self, limit: Limit, key: &str) {

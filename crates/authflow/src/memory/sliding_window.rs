@@ -106,6 +106,20 @@ impl Windows {
         }
     }
 
+    /// Forgets the latest try of a key.
+    pub(super) fn take_back(&mut self, key: &str) {
+        let key = digest(key);
+        let Some(tries) = self.keys.get_mut(&key) else {
+            return;
+        };
+        if tries.pop_back().is_some() {
+            self.tries -= 1;
+        }
+        if tries.is_empty() {
+            self.keys.remove(&key);
+        }
+    }
+
     /// Forgets a key.
     pub(super) fn forgive(&mut self, key: &str) {
         if let Some(tries) = self.keys.remove(&digest(key)) {

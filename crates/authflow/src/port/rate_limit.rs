@@ -57,6 +57,20 @@ impl Limit {
     }
 }
 
+/// A wait as `Retry-After` tells it: whole seconds, rounded up, so that whoever comes back then is admitted; at least 1
+/// (RFC 9110 §10.2.3).
+///
+/// ```
+/// use std::time::Duration;
+/// use mcp_authflow::port::rate_limit::retry_after_seconds;
+///
+/// assert_eq!(retry_after_seconds(Duration::from_millis(1_001)), 2);
+/// assert_eq!(retry_after_seconds(Duration::ZERO), 1);
+/// ```
+pub fn retry_after_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
 /// Whether a try is admitted.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +105,11 @@ pub trait RateLimit: Send + Sync {
 
     /// Says how things stand with `key`, and counts nothing.
     async fn look(&self, limit: Limit, key: &str) -> KeyState;
+
+    /// Takes back the try that was counted last against `key`: it turned out to be none. The default takes nothing back.
+    async fn take_back(&self, limit: Limit, key: &str) {
+        let _ = (limit, key);
+    }
 
     /// Forgets the tries counted against `key`: it has shown that they were honest. The default forgets nothing.
     async fn forgive(&self, limit: Limit, key: &str) {

@@ -342,3 +342,37 @@ async fn limiters_of_one_name_over_one_memory_count_together() {
     assert!(!same.is_allowed("a").await);
     assert!(other.is_allowed("a").await);
 }
+
+#[tokio::test]
+async fn a_try_that_was_none_is_taken_back() {
+    let (_, limiter) = limiter();
+    for _ in 0..3 {
+        assert_eq!(limiter.admit(LIMIT, "alice").await, Admission::Admitted);
+    }
+    limiter.take_back(LIMIT, "alice").await;
+    limiter.take_back(LIMIT, "bob").await;
+    assert_eq!(limiter.tries_of(LIMIT.name, "alice"), 2);
+    assert_eq!(limiter.admit(LIMIT, "alice").await, Admission::Admitted);
+    assert_eq!(limiter.admit(LIMIT, "alice").await, refused(60));
+    for _ in 0..5 {
+        limiter.take_back(LIMIT, "alice").await;
+    }
+    assert_eq!(limiter.keys_of(LIMIT.name), 0);
+}
+
+/// S-073, P10
+#[tokio::test]
+async fn of_several_nodes_that_do_not_count_together_each_admits_its_share() {
+    for (nodes, tries, share) in [(0, 10, 10), (1, 10, 10), (3, 10, 3), (3, 2, 1), (3, 0, 0)] {
+        let (_, limiter) = limiter();
+        let limiter = limiter.for_one_of(nodes);
+        let limit = Limit { tries, ..LIMIT };
+        let mut admitted = 0;
+        for _ in 0..20 {
+            admitted += u32::from(limiter.admit(limit, "alice").await == Admission::Admitted);
+        }
+        assert_eq!(admitted, share, "{tries} over {nodes}");
+        let wait = limiter.look(limit, "alice").await.retry_after;
+        assert_eq!(wait, Duration::from_secs(60));
+    }
+}

@@ -4,7 +4,12 @@ use mcp_authflow_redis::{RedisConfig, RedisConnection};
 
 #[tokio::test]
 async fn a_url_of_something_else_is_refused_without_being_repeated() {
-    for url in ["", "http://127.0.0.1/", "redis://user:hunter2@127.0.0.1:port/", "rediss://127.0.0.1/"] {
+    for url in [
+        "",
+        "http://127.0.0.1/",
+        "redis://user:hunter2@127.0.0.1:port/",
+        "rediss://127.0.0.1/",
+    ] {
         let error = RedisConnection::connect(RedisConfig::new(url)).await.unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }

@@ -147,7 +147,9 @@ async fn what_lies_in_redis_is_bounded() {
         // Another limiter of the same window has its own.
         assert_eq!(limiter.admit(other, key).await, Admission::Admitted);
     }
-    let keys: Vec<String> = server.command(&["KEYS", &format!("{}:limit:*", config.prefix)]).await;
+    let keys: Vec<String> = server
+        .command(&["KEYS", &format!("{}:limit:*", config.prefix)])
+        .await;
     assert_eq!(keys.len(), 12);
 }
 
@@ -159,6 +161,11 @@ async fn what_is_forgiven_is_forgotten() {
     limiter.forgive(LIMIT, "a").await;
     assert_eq!(limiter.look(LIMIT, "a").await, KeyState::default());
     assert_eq!(admitted(&limiter, "a", 12).await, 10);
+    for _ in 0..3 {
+        limiter.take_back(LIMIT, "a").await;
+    }
+    assert_eq!(admitted(&limiter, "a", 12).await, 3);
+    limiter.take_back(LIMIT, "unknown").await;
 }
 
 /// S-079, P10: without Redis a node admits its share, what it admitted before included, and costs no request its patience.

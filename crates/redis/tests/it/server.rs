@@ -41,7 +41,14 @@ impl Server {
                 let mut command = Command::new(program);
                 command
                     .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
-                    .args(["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"])
+                    .args([
+                        "--save",
+                        "",
+                        "--appendonly",
+                        "no",
+                        "--repl-diskless-sync-delay",
+                        "0",
+                    ])
                     .args(["--repl-diskless-load", "swapdb", "--dir"])
                     .arg(self.folder.path());
                 OwnedProcess::spawn(program, &mut command, StopSignal::Terminate, None).ok()
