@@ -161,7 +161,10 @@ impl AllowedOrigins {
         if members == ["*"] {
             return Ok(Self::any());
         }
-        let listed = members.into_iter().map(Origin::parse).collect::<Result<Vec<_>, _>>()?;
+        let listed = members
+            .into_iter()
+            .map(Origin::parse)
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Self(Rule::Listed(listed.into())))
     }
 
