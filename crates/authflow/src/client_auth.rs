@@ -7,16 +7,25 @@
 //! To add a method: a variant of `TokenEndpointAuthMethod`, a file here that reads its credential, an arm in
 //! [`authenticate`]. Metadata follow by themselves.
 
+pub(crate) mod attempts;
 mod client_secret_basic;
 mod client_secret_post;
+pub mod private_key_jwt;
+mod registered_keys;
 
 use std::sync::Arc;
 
+use mcp_authflow_jose::UnverifiedJws;
 use mcp_authflow_types::{
     ClientId, ClientSecret, ErrorCode, ErrorResponse, Form, Timestamp, TokenEndpointAuthMethod, TokenHash,
 };
 
-use crate::record::Client;
+use self::private_key_jwt::{AssertionError, AssertionPolicy, AssertionReason};
+pub use self::{private_key_jwt::JwtClientAuthenticator, registered_keys::RegisteredKeys};
+use crate::{
+    port::{Replay, StoreError},
+    record::Client,
+};
 
 /// What a request presents, before anything is known of the client.
 #[derive(Debug)]
@@ -39,6 +48,8 @@ pub enum Credential {
     Basic(Vec<ClientSecret>),
     /// A secret in the body.
     Post(ClientSecret),
+    /// A signed assertion in the body, read and not proven.
+    Assertion(Box<UnverifiedJws>),
 }
 
 /// A client that proved who it is, as far as its registration asks. Only [`authenticate`] makes one.
@@ -72,9 +83,6 @@ pub enum ClientAuthReason {
     /// Header and body name different clients.
     #[error("header and body name different clients")]
     TwoClients,
-    /// A method that is not built.
-    #[error("an unsupported client authentication method")]
-    UnsupportedMethod,
     /// There is no such client.
     #[error("unknown client")]
     Unknown,
@@ -93,6 +101,9 @@ pub enum ClientAuthReason {
     /// The secret is wrong.
     #[error("wrong secret")]
     WrongSecret,
+    /// The assertion proves nothing.
+    #[error("the assertion is refused: {0}")]
+    Assertion(AssertionReason),
 }
 
 impl ClientAuthReason {
@@ -102,13 +113,13 @@ impl ClientAuthReason {
             Self::NoClientId | Self::TwoMethods | Self::TwoClients => ErrorCode::InvalidRequest,
             Self::MalformedHeader
             | Self::MalformedCredential
-            | Self::UnsupportedMethod
             | Self::Unknown
             | Self::Expired
             | Self::NoCredential
             | Self::UnexpectedCredential
             | Self::WrongMethod
-            | Self::WrongSecret => ErrorCode::InvalidClient,
+            | Self::WrongSecret
+            | Self::Assertion(_) => ErrorCode::InvalidClient,
         }
     }
 
@@ -127,15 +138,31 @@ impl ClientAuthReason {
 }
 
 impl Presented {
-    /// Reads what a request presents. An empty secret counts as none (RFC 6749 §2.3.1).
+    /// Reads what a request presents. An empty secret or assertion counts as none (RFC 6749 §2.3.1, §3.2).
     ///
     /// # Errors
     /// [`ClientAuthReason`]: the reason alone; whether Basic was tried is told by `authorization`.
-    pub fn read(authorization: Option<&str>, form: &Form<'_>) -> Result<Self, ClientAuthReason> {
-        if form.value("client_assertion").is_some() || form.value("client_assertion_type").is_some() {
-            return Err(ClientAuthReason::UnsupportedMethod);
-        }
+    pub fn read(
+        authorization: Option<&str>,
+        form: &Form<'_>,
+        policy: &AssertionPolicy,
+    ) -> Result<Self, ClientAuthReason> {
         let in_body = client_secret_post::read(form)?;
+        let assertion = form.value("client_assertion");
+        let assertion_type = form.value("client_assertion_type");
+        if assertion.is_some() || assertion_type.is_some() {
+            let (client_id, secret) = in_body;
+            if authorization.is_some() || secret.is_some() {
+                return Err(ClientAuthReason::TwoMethods);
+            }
+            return Self::read_assertion(
+                client_id,
+                assertion.unwrap_or_default(),
+                assertion_type.unwrap_or_default(),
+                policy,
+            )
+            .map_err(ClientAuthReason::Assertion);
+        }
         let Some(header) = authorization else {
             let (client_id, secret) = in_body;
             return Ok(Self {
@@ -159,18 +186,109 @@ impl Presented {
             }),
         }
     }
+
+    /// RFC 7521 §4.2: `client_id` is optional, "the client is identified by the subject of the assertion"; where it is
+    /// there, it must be the same. Whoever the assertion is not about, or for, is refused before a store is asked.
+    fn read_assertion(
+        client_id: Option<ClientId>,
+        assertion: &str,
+        assertion_type: &str,
+        policy: &AssertionPolicy,
+    ) -> Result<Self, AssertionReason> {
+        let assertion = private_key_jwt::read(assertion_type, assertion, policy)?;
+        let claims = assertion.unverified_claims()?;
+        let client_id = match client_id {
+            Some(client_id) => client_id,
+            None => ClientId::parse(claims.required_text("sub")?).map_err(|_| AssertionReason::Subject)?,
+        };
+        private_key_jwt::check_identity(claims, client_id.as_str(), policy)?;
+        Ok(Self {
+            client_id,
+            credential: Credential::Assertion(Box::new(assertion)),
+            by_basic: false,
+        })
+    }
+}
+
+/// What the methods need besides the client's record.
+pub struct AuthenticationContext<'a> {
+    /// Whether `client_secret_basic` and `client_secret_post` stand in for each other.
+    pub let_basic_and_post_swap: bool,
+    /// What is accepted as an assertion.
+    pub assertions: &'a AssertionPolicy,
+    /// The clients' keys.
+    pub keys: &'a RegisteredKeys,
+    /// The memory of used assertions.
+    pub replay: &'a dyn Replay,
+}
+
+/// Why a client is not let in: it did not prove itself, or nobody can tell now.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotAuthenticated {
+    /// It did not prove itself.
+    #[error("{0}")]
+    Refused(ClientAuthReason),
+    /// It cannot be checked now. Answered with 503 or 504; nothing is known against the client.
+    #[error("it cannot be checked now: {0}")]
+    CannotCheck(StoreError),
+}
+
+impl From<ClientAuthReason> for NotAuthenticated {
+    fn from(reason: ClientAuthReason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl From<AssertionError> for NotAuthenticated {
+    fn from(error: AssertionError) -> Self {
+        match error {
+            AssertionError::Refused(reason) => Self::Refused(ClientAuthReason::Assertion(reason)),
+            AssertionError::CannotCheck(error) => Self::CannotCheck(error),
+        }
+    }
 }
 
 /// Decides whether the client is who it says it is (RFC 6749 §2.3, §3.2.1).
 ///
 /// # Errors
-/// [`ClientAuthReason`]
-pub fn authenticate(
+/// [`NotAuthenticated`]
+pub async fn authenticate(
+    presented: &Presented,
+    client: Option<Arc<Client>>,
+    context: &AuthenticationContext<'_>,
+    now: Timestamp,
+) -> Result<AuthenticatedClient, NotAuthenticated> {
+    let client = expect_method(presented, client, context.let_basic_and_post_swap, now)?;
+    match &presented.credential {
+        Credential::None => {}
+        Credential::Basic(secrets) => check_secret(&client, secrets, now)?,
+        Credential::Post(secret) => check_secret(&client, std::slice::from_ref(secret), now)?,
+        Credential::Assertion(assertion) => {
+            let keys = registered_keys::KeysOf {
+                keys: client.profile.keys.as_ref(),
+                registered: context.keys,
+            };
+            private_key_jwt::prove(
+                assertion,
+                client.id.as_str(),
+                context.assertions,
+                &keys,
+                context.replay,
+                now.into(),
+            )
+            .await?;
+        }
+    }
+    Ok(AuthenticatedClient(client))
+}
+
+/// Whether the client is there, and shows what its registration asks for.
+fn expect_method(
     presented: &Presented,
     client: Option<Arc<Client>>,
     let_basic_and_post_swap: bool,
     now: Timestamp,
-) -> Result<AuthenticatedClient, ClientAuthReason> {
+) -> Result<Arc<Client>, ClientAuthReason> {
     use ClientAuthReason as No;
     use TokenEndpointAuthMethod as Method;
 
@@ -180,21 +298,28 @@ pub fn authenticate(
         return Err(No::Expired);
     }
 
-    // 2. It shows what its registration asks for; a confidential client cannot drop to public by leaving its secret out.
+    // 2. It shows what its registration asks for; a confidential client cannot drop to public by leaving its secret out,
+    //    and nothing stands in for a key.
     let registered = client.profile.token_endpoint_auth_method;
-    let (shown, secrets) = match (&presented.credential, registered) {
-        (Credential::None, Method::None) => return Ok(AuthenticatedClient(client)),
+    let shown = match (&presented.credential, registered) {
+        (Credential::None, Method::None) => return Ok(client),
         (Credential::None, _) => return Err(No::NoCredential),
         (_, Method::None) => return Err(No::UnexpectedCredential),
-        (Credential::Basic(secrets), _) => (Method::ClientSecretBasic, secrets.as_slice()),
-        (Credential::Post(secret), _) => (Method::ClientSecretPost, std::slice::from_ref(secret)),
+        (Credential::Basic(_), _) => Method::ClientSecretBasic,
+        (Credential::Post(_), _) => Method::ClientSecretPost,
+        (Credential::Assertion(_), _) => Method::PrivateKeyJwt,
     };
-    if shown != registered && !(let_basic_and_post_swap && registered.uses_secret()) {
-        return Err(No::WrongMethod);
+    let may_swap = let_basic_and_post_swap && registered.uses_secret() && shown.uses_secret();
+    if shown == registered || may_swap {
+        Ok(client)
+    } else {
+        Err(No::WrongMethod)
     }
+}
 
-    // 3. The secret is the one whose digest is kept, or the one before it while that still counts. Every comparison is
-    //    made, each in constant time. A missing digest equals nothing.
+/// Whether one of the secrets is the one whose digest is kept, or the one before it while that still counts. Every
+/// comparison is made, each in constant time. A missing digest equals nothing.
+fn check_secret(client: &Client, secrets: &[ClientSecret], now: Timestamp) -> Result<(), ClientAuthReason> {
     let retired = client
         .retired_secret
         .filter(|(_, until)| !until.has_passed(now))
@@ -208,16 +333,36 @@ pub fn authenticate(
             found | current | retired
         });
     if is_right {
-        Ok(AuthenticatedClient(client))
+        Ok(())
     } else {
-        Err(No::WrongSecret)
+        Err(ClientAuthReason::WrongSecret)
     }
+}
+
+/// Lets a client in by what it shows, with no port: for the tests of what comes after.
+#[cfg(test)]
+pub(crate) fn let_in(
+    client: Client,
+    credential: Credential,
+    now: Timestamp,
+) -> Result<AuthenticatedClient, ClientAuthReason> {
+    let presented = Presented {
+        client_id: client.id.clone(),
+        credential,
+        by_basic: false,
+    };
+    let client = expect_method(&presented, Some(Arc::new(client)), true, now)?;
+    if let Credential::Post(secret) = &presented.credential {
+        check_secret(&client, std::slice::from_ref(secret), now)?;
+    }
+    Ok(AuthenticatedClient(client))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
     use base64::Engine as _;
+    use mcp_authflow_types::Issuer;
 
     use super::*;
 
@@ -227,7 +372,8 @@ mod tests {
 
     fn read(header: Option<&str>, body: &str) -> Result<(String, bool), ClientAuthReason> {
         let form = Form::parse(body.as_bytes()).unwrap();
-        Presented::read(header, &form).map(|presented| {
+        let policy = AssertionPolicy::for_issuer(&Issuer::parse("https://auth.example").unwrap());
+        Presented::read(header, &form, &policy).map(|presented| {
             (
                 presented.client_id.to_string(),
                 matches!(presented.credential, Credential::None),
@@ -252,9 +398,29 @@ mod tests {
             read(None, "client_id=pub&client_secret="),
             Ok(("pub".into(), true))
         );
+        for (body, reason) in [
+            ("client_assertion=x", AssertionReason::AssertionType),
+            ("client_assertion_type=x", AssertionReason::AssertionType),
+        ] {
+            assert_eq!(
+                read(None, &format!("client_id=pub&{body}")),
+                Err(No::Assertion(reason))
+            );
+            for other in [
+                format!("{body}&client_secret=x"),
+                format!("{body}&client_secret=x&client_id=sec"),
+            ] {
+                assert_eq!(read(None, &other), Err(No::TwoMethods));
+            }
+            assert_eq!(read(Some(&header), body), Err(No::TwoMethods));
+        }
         assert_eq!(
-            read(None, "client_id=pub&client_assertion=x"),
-            Err(No::UnsupportedMethod)
+            read(None, "client_id=pub&client_assertion="),
+            Ok(("pub".into(), true))
+        );
+        assert_eq!(
+            read(Some(&header), "client_assertion=&client_assertion_type="),
+            Ok(("sec".into(), false))
         );
         assert_eq!(read(Some(&basic("pub:")), ""), Ok(("pub".into(), true)));
     }

@@ -2,10 +2,14 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use mcp_authflow_jose::ServerKey;
 use mcp_authflow_types::{ErrorResponse, Timestamp};
 
 use crate::{
-    port::{Audit, AuditEvent, Clock, Entropy, NoPolicy, Policy, RateLimit, Replay, Store, StoreError},
+    client_auth::{RegisteredKeys, attempts::Proven},
+    port::{
+        Audit, AuditEvent, Clock, Entropy, Fetch, NoPolicy, OldTokens, Policy, RateLimit, Replay, Store, StoreError,
+    },
     settings::Settings,
 };
 
@@ -13,7 +17,8 @@ use crate::{
 ///
 /// Each endpoint is one method: [`metadata`](Self::metadata), [`authorize`](Self::authorize) and
 /// [`resume`](Self::resume), [`token`](Self::token), [`revoke`](Self::revoke), [`introspect`](Self::introspect),
-/// [`register`](Self::register). `mcp-authflow-axum` puts HTTP around it; any other framework can call it directly.
+/// [`register`](Self::register), [`device_authorization`](Self::device_authorization) and
+/// [`enter_user_code`](Self::enter_user_code). `mcp-authflow-axum` puts HTTP around it; any other framework can call it directly.
 #[derive(Clone)]
 pub struct AuthorizationServer {
     inner: Arc<Inner>,
@@ -23,6 +28,8 @@ struct Inner {
     settings: Settings,
     ports: Ports,
     policy: Arc<dyn Policy>,
+    registered_keys: RegisteredKeys,
+    proven: Proven,
 }
 
 /// What the server asks of the outside.
@@ -36,10 +43,16 @@ pub struct Ports {
     pub entropy: Arc<dyn Entropy>,
     /// The audit trail.
     pub audit: Arc<dyn Audit>,
+    /// The server's own key. It keys user codes in the store: the same on every node, and for as long as codes live.
+    pub key: ServerKey,
     /// The limiter.
     pub rate_limit: Arc<dyn RateLimit>,
     /// The memory of what was used once, where it is not the store's. None: the store's, which is the safe choice.
     pub replay: Option<Arc<dyn Replay>>,
+    /// Another program's tokens, honoured while everybody moves over. None: there is no other program.
+    pub old_tokens: Option<Arc<dyn OldTokens>>,
+    /// Fetches the documents that clients point at. [`NoFetch`](crate::port::NoFetch) refuses them all.
+    pub fetch: Arc<dyn Fetch>,
 }
 
 impl AuthorizationServer {
@@ -52,6 +65,8 @@ impl AuthorizationServer {
     pub fn with_policy(settings: Settings, ports: Ports, policy: Arc<dyn Policy>) -> Self {
         Self {
             inner: Arc::new(Inner {
+                registered_keys: RegisteredKeys::new(ports.fetch.clone()),
+                proven: Proven::default(),
                 settings,
                 ports,
                 policy,
@@ -83,6 +98,16 @@ impl AuthorizationServer {
 
     pub(crate) fn policy(&self) -> &dyn Policy {
         &*self.inner.policy
+    }
+
+    /// The clients' public keys, parsed.
+    pub(crate) fn registered_keys(&self) -> &RegisteredKeys {
+        &self.inner.registered_keys
+    }
+
+    /// Which clients' credentials were right lately.
+    pub(crate) fn proven(&self) -> &Proven {
+        &self.inner.proven
     }
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use mcp_authflow_types::{Issuer, Resource, Scope, cors::AllowedOrigins, pkce::MethodPolicy};
 
+use crate::client_auth::private_key_jwt::AssertionPolicy;
+
 use crate::registration::InitialAccessTokens;
 
 /// The server's settings. [`Settings::new`] gives every default.
@@ -17,12 +19,17 @@ pub struct Settings {
     /// The resource that a request means when it names none (RFC 8707 §2 leaves this to the server). Default: none, so
     /// that the only registered resource is meant, if there is exactly one.
     pub default_resource: Option<Resource>,
+    /// How long a device waits between two polls (RFC 8628 §3.2), whole seconds. Default 5 s; five seconds more each time a
+    /// device does not wait.
+    pub device_poll_interval: Duration,
     /// Whether resources on loopback need no registration. Default: only when the issuer is on loopback itself, so that a
     /// first try needs no set-up.
     pub accept_unregistered_loopback_resources: bool,
     /// Whether a client registered for `client_secret_basic` may send its secret in the body, and the reverse (real
     /// clients do both). Default: yes.
     pub let_basic_and_post_swap: bool,
+    /// What is accepted as a client's assertion (`private_key_jwt`). Default: [`AssertionPolicy::for_issuer`].
+    pub client_assertions: AssertionPolicy,
     /// Whether PKCE's method `plain` counts beside S256, for clients that cannot hash. Default: no.
     ///
     /// # Security
@@ -33,6 +40,35 @@ pub struct Settings {
     pub allowed_origins: AllowedOrigins,
     /// Dynamic client registration (RFC 7591).
     pub registration: RegistrationSettings,
+    /// How often things may be tried.
+    pub limits: Limits,
+}
+
+/// How often things may be tried. Each is at least 1; what is refused is told when to come back.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Requests that one address (IPv6: one /64) may make at the token endpoint in a minute, whatever comes of them.
+    /// Default 60,000: no more than keeps one address from having the server to itself.
+    pub token_requests_per_address_per_minute: u32,
+    /// Questions of one resource server in a minute, once it has proven who it is. Default 600,000.
+    pub introspections_per_client_per_minute: u32,
+    /// Failed attempts to be one client from one address in a minute. A credential that was right there last time is not
+    /// counted. Default 300.
+    pub client_authentications_per_minute: u32,
+    /// Failed attempts to be any client from one address in a minute. Default 1,000.
+    pub client_authentications_per_address_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            token_requests_per_address_per_minute: 60_000,
+            introspections_per_client_per_minute: 600_000,
+            client_authentications_per_minute: 300,
+            client_authentications_per_address_per_minute: 1_000,
+        }
+    }
 }
 
 /// How long things live.
@@ -41,6 +77,8 @@ pub struct Settings {
 pub struct Lifetimes {
     /// An authorization code. Default 60 s.
     pub code: Duration,
+    /// A device code and the user code beside it (RFC 8628 §3.2), whole seconds. Default 10 min.
+    pub device_code: Duration,
     /// An access token. Default 10 min.
     pub access_token: Duration,
     /// A refresh token that is not used. Default 14 d.
@@ -64,6 +102,7 @@ impl Default for Lifetimes {
         const DAY: u64 = 24 * 60 * MINUTE;
         Self {
             code: Duration::from_secs(60),
+            device_code: Duration::from_secs(10 * MINUTE),
             access_token: Duration::from_secs(10 * MINUTE),
             refresh_idle: Duration::from_secs(14 * DAY),
             grant: Duration::from_secs(90 * DAY),
@@ -111,12 +150,15 @@ impl Settings {
     pub fn new(issuer: Issuer) -> Self {
         Self {
             accept_unregistered_loopback_resources: issuer.is_loopback(),
+            client_assertions: AssertionPolicy::for_issuer(&issuer),
             issuer,
             lifetimes: Lifetimes::default(),
             default_resource: None,
+            device_poll_interval: crate::grant::device_code::poll::DEFAULT_INTERVAL,
             let_basic_and_post_swap: true,
             dangerous_allow_plain_pkce: false,
             allowed_origins: AllowedOrigins::any(),
+            limits: Limits::default(),
             registration: RegistrationSettings::default(),
         }
     }

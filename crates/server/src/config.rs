@@ -7,6 +7,7 @@
 
 mod database;
 mod duration;
+mod import;
 mod layers;
 mod reader;
 
@@ -18,17 +19,19 @@ use std::{
 
 use mcp_authflow::{
     Settings, TrustedProxies,
+    client_auth::private_key_jwt::AssertionPolicy,
     registration::InitialAccessTokens,
-    settings::{Lifetimes, RegistrationSettings},
+    settings::{Lifetimes, Limits, RegistrationSettings},
 };
-use mcp_authflow_types::{
-    Issuer, RedirectUri, Resource, Scope, cors::AllowedOrigins, redirect_uri::RedirectHost,
-};
+use mcp_authflow_fetch::Network;
+use mcp_authflow_jose::Algorithm;
+use mcp_authflow_types::{Issuer, RedirectUri, Resource, Scope, redirect_uri::RedirectHost, cors::AllowedOrigins};
 use zeroize::Zeroizing;
 
 use self::reader::Reader;
 pub(crate) use self::{
     database::Database,
+    import::{Import, pair},
     layers::{Layers, malformed},
     reader::{ConfigError, Effective},
 };
@@ -50,12 +53,20 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: TrustedProxies,
     /// What the protocol may choose.
     pub(crate) settings: Settings,
+    /// Redis, where there is one.
+    pub(crate) redis: Option<Redis>,
+    /// How many nodes serve together: without Redis each admits its share of every limit.
+    pub(crate) nodes: u32,
     /// How long people stay signed in.
     pub(crate) sessions: Sessions,
     /// How the log is written.
     pub(crate) log: Log,
     /// The operator's own page templates.
     pub(crate) templates_dir: Option<PathBuf>,
+    /// Networks that may be fetched from although they are not of the public internet.
+    pub(crate) fetch_networks: Vec<Network>,
+    /// Moving over from the Python package.
+    pub(crate) import: Import,
     /// How long running requests may take after a request to stop.
     pub(crate) drain: Duration,
     /// Every key with its value and origin.
@@ -69,6 +80,28 @@ pub(crate) struct TlsFiles {
     pub(crate) certificate: PathBuf,
     /// The private key, PEM.
     pub(crate) key: PathBuf,
+}
+
+/// Redis, and what it is used for. Limits are, in any case.
+#[derive(Clone)]
+pub(crate) struct Redis {
+    /// How to reach it.
+    pub(crate) url: String,
+    /// What its keys begin with.
+    pub(crate) prefix: String,
+    /// Whether it, and not the database, remembers which assertions were used.
+    pub(crate) remembers_assertions: bool,
+}
+
+impl std::fmt::Debug for Redis {
+    /// Shows no password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis")
+            .field("url", &database::mask_password(&self.url))
+            .field("prefix", &self.prefix)
+            .field("remembers_assertions", &self.remembers_assertions)
+            .finish()
+    }
 }
 
 /// How long people stay signed in.
@@ -152,12 +185,21 @@ impl Config {
         let certificate = read.optional("tls.certificate_file")?;
         let key = read.optional("tls.key_file")?;
         let templates_dir = read.optional("templates_dir")?.map(PathBuf::from);
+        let redis = read_redis(&mut read)?;
+        let nodes = read.integer("nodes", 1, 1..=1_000)?;
         let settings = read_settings(&mut read, &issuer)?;
         let sessions = Sessions {
             idle: read.duration("sessions.idle", 30 * MINUTE, MINUTE..=DAY)?,
             absolute: read.duration("sessions.absolute", DAY / 2, MINUTE..=30 * DAY)?,
         };
         let log = read_log(&mut read)?;
+        let fetch_networks = read.with(FETCH_NETWORKS, "", |text| {
+            let networks = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+            networks
+                .map(|one| one.parse::<Network>().map_err(|error| error.to_string()))
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        let import = Import::read(&mut read)?;
         let drain = read.duration(
             "drain",
             Duration::from_secs(20),
@@ -192,9 +234,13 @@ impl Config {
             tls,
             trusted_proxies,
             settings,
+            redis,
+            nodes,
             sessions,
             log,
             templates_dir,
+            fetch_networks,
+            import,
             drain,
             effective,
         })
@@ -216,6 +262,14 @@ impl Config {
                 "{ACCEPT_UNREGISTERED} = true at the public issuer {}: tokens are issued for whatever runs on loopback, \
                  registered or not; register resources and leave it out",
                 self.issuer
+            ));
+        }
+        if !self.fetch_networks.is_empty() {
+            let networks: Vec<String> = self.fetch_networks.iter().map(ToString::to_string).collect();
+            dangers.push(format!(
+                "{FETCH_NETWORKS} = \"{}\": whoever registers a client can have this server ask every https server \
+                 there; name no more than where your clients' documents are",
+                networks.join(",")
             ));
         }
         dangers
@@ -264,6 +318,9 @@ fn check_transport(
 /// whatever runs on the computer of whoever approves.
 const ACCEPT_UNREGISTERED: &str = "dangerous_accept_unregistered_loopback_resources";
 
+/// Clients point at documents of theirs, and anyone may be a client.
+const FETCH_NETWORKS: &str = "fetch.dangerous_allow_networks";
+
 /// Whoever reads the challenge of `plain` has the verifier.
 const ALLOW_PLAIN_PKCE: &str = "dangerous_allow_plain_pkce";
 
@@ -289,6 +346,60 @@ fn read_log(read: &mut Reader) -> Result<Log, ConfigError> {
     })
 }
 
+fn read_redis(read: &mut Reader) -> Result<Option<Redis>, ConfigError> {
+    const REPLAY: &str = "redis.replay";
+    let url = read.with_secret("redis.url", "", |text| match text {
+        "" => Ok(None),
+        text if text.starts_with("redis://") => Ok(Some(text.to_owned())),
+        _ => Err("write redis://[USER:PASSWORD@]HOST[:PORT]/[DATABASE]".to_owned()),
+    })?;
+    let prefix = read.with("redis.prefix", "mcp_authflow", |text| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-:".contains(&byte);
+        if (1..=64).contains(&text.len()) && text.bytes().all(is_plain) {
+            Ok(text.to_owned())
+        } else {
+            Err("write 1 to 64 of the characters A-Z a-z 0-9 _ . - :".to_owned())
+        }
+    })?;
+    let remembers_assertions = read.one_of(REPLAY, "store", &["store", "redis"])? == "redis";
+    let Some(url) = url else {
+        if remembers_assertions {
+            return Err(ConfigError::incomplete("redis.url", REPLAY));
+        }
+        return Ok(None);
+    };
+    Ok(Some(Redis {
+        url,
+        prefix,
+        remembers_assertions,
+    }))
+}
+
+fn read_limits(read: &mut Reader, default: Limits) -> Result<Limits, ConfigError> {
+    let mut limits = default;
+    for (field, key) in [
+        (
+            &mut limits.token_requests_per_address_per_minute,
+            "limits.token_requests_per_address_per_minute",
+        ),
+        (
+            &mut limits.introspections_per_client_per_minute,
+            "limits.introspections_per_client_per_minute",
+        ),
+        (
+            &mut limits.client_authentications_per_minute,
+            "limits.client_authentications_per_minute",
+        ),
+        (
+            &mut limits.client_authentications_per_address_per_minute,
+            "limits.client_authentications_per_address_per_minute",
+        ),
+    ] {
+        *field = read.integer(key, *field, 1..=10_000_000)?;
+    }
+    Ok(limits)
+}
+
 fn read_settings(read: &mut Reader, issuer: &Issuer) -> Result<Settings, ConfigError> {
     let mut settings = Settings::new(issuer.clone());
     settings.default_resource = read
@@ -308,9 +419,35 @@ fn read_settings(read: &mut Reader, issuer: &Issuer) -> Result<Settings, ConfigE
         ACCEPT_UNREGISTERED,
         settings.accept_unregistered_loopback_resources,
     )?;
+    read_client_assertions(read, issuer, &mut settings.client_assertions)?;
+    settings.device_poll_interval = read.duration(
+        "device_poll_interval",
+        settings.device_poll_interval,
+        Duration::from_secs(1)..=Duration::from_secs(60),
+    )?;
     settings.lifetimes = read_lifetimes(read, settings.lifetimes)?;
     settings.registration = read_registration(read, settings.registration)?;
+    settings.limits = read_limits(read, settings.limits)?;
     Ok(settings)
+}
+
+/// What clients may sign to prove who they are.
+fn read_client_assertions(
+    read: &mut Reader,
+    issuer: &Issuer,
+    policy: &mut AssertionPolicy,
+) -> Result<(), ConfigError> {
+    const ALGORITHMS: &str = "client_assertions.algorithms";
+    if read.boolean("client_assertions.accept_token_endpoint", false)? {
+        policy.audiences.push(issuer.endpoint("/token"));
+    }
+    let all = policy.algorithm_names().join(",");
+    policy.rules.algorithms = read.with(ALGORITHMS, &all, |text| {
+        text.split(',')
+            .map(|name| Algorithm::parse(name.trim()).ok_or_else(|| format!("write some of {all}")))
+            .collect()
+    })?;
+    Ok(())
 }
 
 fn read_lifetimes(read: &mut Reader, default: Lifetimes) -> Result<Lifetimes, ConfigError> {
@@ -322,6 +459,11 @@ fn read_lifetimes(read: &mut Reader, default: Lifetimes) -> Result<Lifetimes, Co
         Ok(())
     };
     set(&mut lifetimes.code, "lifetimes.code", SECOND..=600 * SECOND)?;
+    set(
+        &mut lifetimes.device_code,
+        "lifetimes.device_code",
+        60 * SECOND..=3_600 * SECOND,
+    )?;
     set(
         &mut lifetimes.access_token,
         "lifetimes.access_token",

@@ -20,8 +20,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, routing::get};
 use mcp_authflow::{
-    AuthorizationServer, Ports, Settings,
+    AuthorizationServer, Ports, ServerKey, Settings,
     memory::{MemoryRateLimit, MemoryStore},
+    port::{Entropy, NoFetch},
 };
 use mcp_authflow_types::Issuer;
 
@@ -38,8 +39,12 @@ async fn main() -> anyhow::Result<()> {
         Ports {
             // `SqliteStore` and `PostgresStore` go here just the same.
             store: Arc::new(MemoryStore::new()),
+            // Kept where only this app can read it, and the same on every node, once the store is a real one.
+            key: ServerKey::from_bytes((&SystemEntropy as &dyn Entropy).draw()),
             rate_limit: Arc::new(MemoryRateLimit::new(Arc::new(SinceStart::now()))),
             replay: None,
+            old_tokens: None,
+            fetch: Arc::new(NoFetch),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             audit: Arc::new(AuditToTerminal),

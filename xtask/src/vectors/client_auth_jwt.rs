@@ -49,7 +49,7 @@ async fn authenticate(case: &Case) -> Option<Value> {
             moment(&json!(case.now?))?,
         )
         .await;
-    Some(result(outcome))
+    Some(result(&outcome))
 }
 
 async fn trace(case: &Case) -> Option<Value> {
@@ -79,7 +79,7 @@ async fn trace(case: &Case) -> Option<Value> {
                 moment(&step["at"])?,
             )
             .await;
-        steps.push(result(outcome));
+        steps.push(result(&outcome));
     }
     Some(json!({ "steps": steps }))
 }
@@ -97,7 +97,7 @@ fn moment(seconds: &Value) -> Option<NumericDate> {
     NumericDate::parse(seconds)
 }
 
-fn result(outcome: Result<(), AssertionError>) -> Value {
+fn result(outcome: &Result<(), AssertionError>) -> Value {
     match outcome {
         Ok(()) => json!({"value": true}),
         Err(AssertionError::Refused(reason)) => {

@@ -1,13 +1,13 @@
 //! The introspection endpoint (RFC 7662): a resource server asks about tokens for its own resource, and no others.
 
 use mcp_authflow_types::{
-    ErrorCode, ErrorResponse, PresentedToken,
+    ClientId, ErrorCode, ErrorResponse, ForeignToken, PresentedToken, Timestamp,
     introspection::{ActiveToken, IntrospectionResponse},
 };
 
 use crate::{
     client_auth::AuthenticatedClient,
-    port::{AuditEvent, AuditOutcome, audit::AuditAction, store::LiveAccessToken},
+    port::{Admission, AuditEvent, AuditOutcome, audit::AuditAction, rate_limit::Limit, store::LiveAccessToken, token_storage::TokenKind},
     server::{AuthorizationServer, FormRequest},
 };
 
@@ -29,7 +29,8 @@ impl AuthorizationServer {
             .ok_or_else(|| ErrorResponse::missing("token"))?;
         let presented = self.presented(request)?;
         let id = &presented.client_id;
-        let (client, found) = match PresentedToken::parse(token) {
+        let token = PresentedToken::parse(token);
+        let (client, found) = match &token {
             PresentedToken::Access(token) => {
                 let unregistered = self.settings().accept_unregistered_loopback_resources;
                 let peek = self
@@ -38,11 +39,11 @@ impl AuthorizationServer {
                     .await?;
                 (peek.client, peek.token)
             }
-            PresentedToken::Refresh(_) | PresentedToken::Foreign => {
+            PresentedToken::Refresh(_) | PresentedToken::Foreign(_) => {
                 (self.store().load_client(id).await?, None)
             }
         };
-        let client = self.authenticated(&presented, client, request, now)?;
+        let client = self.authenticated(&presented, client, request, now).await?;
         let Some(own) = &client.profile.introspects else {
             self.audit(
                 &AuditEvent::new(
@@ -57,11 +58,47 @@ impl AuthorizationServer {
             refusal.basic_challenge = presented.by_basic;
             return Err(refusal);
         };
+        self.admit_introspection(id).await?;
+        // A token that another program minted: looked for only now, when we know who asks.
+        let found = match &token {
+            PresentedToken::Foreign(token) => self.peek_foreign(token, id, now).await?,
+            _ => found,
+        };
         let found =
             found.filter(|found| found.record.resource == *own && !found.record.expires_at.has_passed(now));
         Ok(found.map_or(IntrospectionResponse::Inactive, |found| {
             self.describe(found, &client)
         }))
+    }
+
+    /// Counts a question of a resource server. It has proven who it is, so nobody else uses up what it may ask.
+    async fn admit_introspection(&self, client: &ClientId) -> Result<(), ErrorResponse> {
+        let limit = Limit {
+            name: "introspection_client",
+            tries: self.settings().limits.introspections_per_client_per_minute,
+            window: std::time::Duration::from_secs(60),
+        };
+        match self.ports().rate_limit.admit(limit, client.as_str()).await {
+            Admission::Admitted => Ok(()),
+            Admission::Refused { retry_after } => Err(ErrorResponse::too_many_requests(retry_after)),
+        }
+    }
+
+    async fn peek_foreign(
+        &self,
+        token: &ForeignToken,
+        client: &ClientId,
+        now: Timestamp,
+    ) -> Result<Option<LiveAccessToken>, ErrorResponse> {
+        let Some(entry) = self.find_foreign(TokenKind::Access, token, now).await? else {
+            return Ok(None);
+        };
+        let unregistered = self.settings().accept_unregistered_loopback_resources;
+        let peek = self
+            .store()
+            .peek_access_token(&token.hash(), entry.bucket, client, unregistered)
+            .await?;
+        Ok(peek.token)
     }
 
     fn describe(&self, found: LiveAccessToken, caller: &AuthenticatedClient) -> IntrospectionResponse {

@@ -16,7 +16,8 @@ impl AuthorizationServer {
             &scopes,
             self.settings().registration.enabled,
         )
-        .with_code_challenge_methods(self.settings().code_challenge_methods()))
+        .with_code_challenge_methods(self.settings().code_challenge_methods())
+        .with_signing_algorithms(&self.settings().client_assertions.algorithm_names()))
     }
 
     /// Every scope of every registered resource, `offline_access` aside.

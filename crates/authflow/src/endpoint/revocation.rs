@@ -1,9 +1,11 @@
 //! The revocation endpoint (RFC 7009).
 
-use mcp_authflow_types::{ErrorCode, ErrorResponse, PresentedToken};
+use mcp_authflow_types::{ClientId, ErrorCode, ErrorResponse, ForeignToken, PresentedToken, Timestamp};
 
 use crate::{
-    port::{AuditEvent, AuditOutcome, audit::AuditAction},
+    client_auth::AuthenticatedClient,
+    port::{AuditEvent, AuditOutcome, audit::AuditAction, token_storage::TokenKind},
+    record::GrantId,
     server::{AuthorizationServer, FormRequest},
 };
 
@@ -29,7 +31,7 @@ impl AuthorizationServer {
             PresentedToken::Access(token) => {
                 let (hash, bucket) = (token.hash(), token.bucket());
                 let peek = self.store().peek_access_token(&hash, bucket, id, true).await?;
-                let client = self.authenticated(&presented, peek.client, request, now)?;
+                let client = self.authenticated(&presented, peek.client, request, now).await?;
                 let Some(found) = peek.token else { return Ok(()) };
                 if found.record.client_id == client.id {
                     self.store().revoke_access_token(&hash, bucket).await?;
@@ -41,7 +43,7 @@ impl AuthorizationServer {
                     .store()
                     .peek_refresh_token(&token.hash(), token.bucket(), id, true)
                     .await?;
-                let client = self.authenticated(&presented, peek.client, request, now)?;
+                let client = self.authenticated(&presented, peek.client, request, now).await?;
                 let Some(found) = peek.token else { return Ok(()) };
                 let grant = found.grant.grant;
                 if grant.client_id == client.id {
@@ -49,10 +51,13 @@ impl AuthorizationServer {
                 }
                 (token.hash(), grant.client_id, Some(grant.id))
             }
-            PresentedToken::Foreign => {
+            PresentedToken::Foreign(token) => {
                 let client = self.store().load_client(id).await?;
-                self.authenticated(&presented, client, request, now)?;
-                return Ok(());
+                let client = self.authenticated(&presented, client, request, now).await?;
+                match self.revoke_foreign(&token, &client, now).await? {
+                    Some((owner, grant)) => (token.hash(), owner, Some(grant)),
+                    None => return Ok(()),
+                }
             }
         };
         let is_owner = owner == *id;
@@ -72,5 +77,41 @@ impl AuthorizationServer {
         } else {
             Err(ErrorCode::InvalidClient.into())
         }
+    }
+    /// Revokes a token that another program minted, whatever kind it is: here first, then there. Answers whose it was, and
+    /// its grant.
+    async fn revoke_foreign(
+        &self,
+        token: &ForeignToken,
+        client: &AuthenticatedClient,
+        now: Timestamp,
+    ) -> Result<Option<(ClientId, GrantId)>, ErrorResponse> {
+        let hash = token.hash();
+        let mut revoked = None;
+        for kind in TokenKind::ALL {
+            let Some(entry) = self.find_foreign(kind, token, now).await? else {
+                continue;
+            };
+            let (store, bucket) = (self.store(), entry.bucket);
+            let found = match kind {
+                TokenKind::Access => store
+                    .peek_access_token(&hash, bucket, &client.id, true)
+                    .await?
+                    .token
+                    .and_then(|found| Some((found.record.client_id, found.record.grant?))),
+                TokenKind::Refresh => store
+                    .peek_refresh_token(&hash, bucket, &client.id, true)
+                    .await?
+                    .token
+                    .map(|found| (found.grant.grant.client_id, found.grant.grant.id)),
+            };
+            let Some((owner, grant)) = found else { continue };
+            if owner == client.id {
+                store.revoke_grant(grant, now).await?;
+                self.revoke_elsewhere(kind, &hash).await?;
+            }
+            revoked = Some((owner, grant));
+        }
+        Ok(revoked)
     }
 }

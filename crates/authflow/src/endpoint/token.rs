@@ -1,15 +1,18 @@
 //! The token endpoint (RFC 6749 §3.2): reads the clock once, finds the grant, and lets it run.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use mcp_authflow_types::{ErrorCode, ErrorResponse, GrantType, Timestamp, TokenResponse};
 
 use crate::{
-    client_auth::{AuthenticatedClient, ClientAuthReason, Presented, authenticate},
-    grant::{authorization_code, client_credentials, refresh_token},
-    port::{AuditEvent, AuditOutcome, audit::AuditAction},
+    client_auth::{
+        AuthenticatedClient, AuthenticationContext, ClientAuthReason, NotAuthenticated, Presented,
+        attempts::Verdict, authenticate,
+    },
+    grant::{authorization_code, client_credentials, device_code, refresh_token},
+    port::{Admission, AuditEvent, AuditOutcome, audit::AuditAction, rate_limit::Limit},
     record::Client,
-    server::{AuthorizationServer, FormRequest},
+    server::{AuthorizationServer, FormRequest, limiter_key},
 };
 
 impl AuthorizationServer {
@@ -21,6 +24,7 @@ impl AuthorizationServer {
     /// token that is no good (all alike), `temporarily_unavailable` when the store cannot be asked.
     pub async fn token(&self, request: FormRequest<'_>) -> Result<TokenResponse, ErrorResponse> {
         let now = self.now();
+        self.admit_token_request(request.address).await?;
         if let Some(name) = request.form.repeated() {
             return Err(ErrorResponse::repeated(name));
         }
@@ -34,30 +38,61 @@ impl AuthorizationServer {
             GrantType::AuthorizationCode => authorization_code::run(self, request, &presented, now).await,
             GrantType::RefreshToken => refresh_token::run(self, request, &presented, now).await,
             GrantType::ClientCredentials => client_credentials::run(self, request, &presented, now).await,
-            GrantType::DeviceCode => Err(ErrorCode::UnsupportedGrantType.into()),
+            GrantType::DeviceCode => device_code::run(self, request, &presented, now).await,
+        }
+    }
+
+    /// Counts a request of an address.
+    async fn admit_token_request(&self, address: Option<IpAddr>) -> Result<(), ErrorResponse> {
+        let limit = Limit {
+            name: "token_address",
+            tries: self.settings().limits.token_requests_per_address_per_minute,
+            window: std::time::Duration::from_secs(60),
+        };
+        match self.ports().rate_limit.admit(limit, &limiter_key(address)).await {
+            Admission::Admitted => Ok(()),
+            Admission::Refused { retry_after } => Err(ErrorResponse::too_many_requests(retry_after)),
         }
     }
 
     /// Reads what a request presents for its client.
     pub(crate) fn presented(&self, request: FormRequest<'_>) -> Result<Presented, ErrorResponse> {
-        Presented::read(request.authorization, request.form).map_err(|reason| {
+        Presented::read(
+            request.authorization,
+            request.form,
+            &self.settings().client_assertions,
+        )
+        .map_err(|reason| {
             self.audit_unauthenticated(None, reason, request);
             reason.response(request.authorization.is_some())
         })
     }
 
     /// Lets a client in, or says why not, and keeps a record of who was not.
-    pub(crate) fn authenticated(
+    pub(crate) async fn authenticated(
         &self,
         presented: &Presented,
         client: Option<Arc<Client>>,
         request: FormRequest<'_>,
         now: Timestamp,
     ) -> Result<AuthenticatedClient, ErrorResponse> {
-        authenticate(presented, client, self.settings().let_basic_and_post_swap, now).map_err(|reason| {
-            self.audit_unauthenticated(Some(presented), reason, request);
-            reason.response(presented.by_basic)
-        })
+        let context = AuthenticationContext {
+            let_basic_and_post_swap: self.settings().let_basic_and_post_swap,
+            assertions: &self.settings().client_assertions,
+            keys: self.registered_keys(),
+            replay: self.replay(),
+        };
+        let attempt = self.begin_attempt(presented, request.address).await?;
+        let answer = authenticate(presented, client, &context, now).await;
+        self.settle(attempt, Verdict::of(&answer)).await;
+        match answer {
+            Ok(client) => Ok(client),
+            Err(NotAuthenticated::Refused(reason)) => {
+                self.audit_unauthenticated(Some(presented), reason, request);
+                Err(reason.response(presented.by_basic))
+            }
+            Err(NotAuthenticated::CannotCheck(error)) => Err(error.into()),
+        }
     }
 
     fn audit_unauthenticated(

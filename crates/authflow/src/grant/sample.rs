@@ -1,14 +1,12 @@
 //! Records for the tests of the rules, each with good defaults.
 
-use std::sync::Arc;
-
 use mcp_authflow_types::{
     ApplicationType, AuthorizationCode, ClientId, ClientSecret, CodeVerifier, GrantType, RedirectUri,
     Resource, Scope, Timestamp, TokenEndpointAuthMethod,
 };
 
 use crate::{
-    client_auth::{AuthenticatedClient, Credential, Presented, authenticate},
+    client_auth::{AuthenticatedClient, Credential, let_in},
     port::store::{GrantWithStanding, Standing},
     record::{Client, ClientOrigin, ClientProfile, CodeBinding, Grant, GrantId, GrantedResource},
 };
@@ -69,15 +67,11 @@ pub(super) fn client() -> Client {
 pub(super) fn authenticated(mut client: Client) -> AuthenticatedClient {
     let secret = ClientSecret::mint(&[5; 32]);
     client.secret = Some(secret.hash());
-    let presented = Presented {
-        client_id: client.id.clone(),
-        credential: match client.profile.token_endpoint_auth_method {
-            TokenEndpointAuthMethod::None => Credential::None,
-            _ => Credential::Post(secret),
-        },
-        by_basic: false,
+    let credential = match client.profile.token_endpoint_auth_method {
+        TokenEndpointAuthMethod::None => Credential::None,
+        _ => Credential::Post(secret),
     };
-    authenticate(&presented, Some(Arc::new(client)), true, NOW).unwrap()
+    let_in(client, credential, NOW).unwrap()
 }
 
 /// What alice approved for the client a moment ago: two resources, its code not yet redeemed.

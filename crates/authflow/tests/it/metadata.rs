@@ -18,6 +18,9 @@ async fn what_works_is_said_and_nothing_else() {
         "client_secret_post",
         "private_key_jwt"
     ]);
+    let algorithms = json!([
+        "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+    ]);
     assert_eq!(
         metadata,
         json!({
@@ -25,6 +28,7 @@ async fn what_works_is_said_and_nothing_else() {
             "authorization_endpoint": "https://auth.example/authorize",
             "token_endpoint": "https://auth.example/token",
             "registration_endpoint": "https://auth.example/register",
+            "device_authorization_endpoint": "https://auth.example/device_authorization",
             "revocation_endpoint": "https://auth.example/revoke",
             "introspection_endpoint": "https://auth.example/introspect",
             "scopes_supported": ["admin", "mcp:read", "mcp:write", "svc:sync", "tasks:run", "offline_access"],
@@ -32,8 +36,11 @@ async fn what_works_is_said_and_nothing_else() {
             "response_modes_supported": ["query"],
             "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code"],
             "token_endpoint_auth_methods_supported": by_secret_or_not,
+            "token_endpoint_auth_signing_alg_values_supported": algorithms,
             "revocation_endpoint_auth_methods_supported": by_secret_or_not,
+            "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
             "introspection_endpoint_auth_methods_supported": by_secret,
+            "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": true,
             "client_id_metadata_document_supported": false,

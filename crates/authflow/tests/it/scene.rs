@@ -7,8 +7,8 @@ use std::{
 };
 
 use mcp_authflow::{
-    Approval, AuthorizationRequest, AuthorizationServer, Authorize, FormRequest, PageReason, Pending, Ports,
-    SendBack, Settings, memory::MemoryRateLimit, port::Clock as _,
+    ServerKey,     Approval, AuthorizationRequest, AuthorizationServer, Authorize, FormRequest, PageReason, Pending, Ports,
+    SendBack, Settings, memory::MemoryRateLimit, port::{Clock as _, NoFetch},
 };
 use mcp_authflow_testkit::{
     audit_log::AuditLog,
@@ -85,8 +85,11 @@ impl Scene {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(1)),
             audit: audit.clone(),
+            key: ServerKey::from_bytes([7; 32]),
             rate_limit: Arc::new(MemoryRateLimit::new(clock.clone())),
             replay: None,
+            old_tokens: None,
+            fetch: Arc::new(NoFetch),
         };
         Self {
             server: AuthorizationServer::new(settings, ports),
@@ -266,7 +269,7 @@ impl Scene {
     fn header_of(client_id: &str) -> Option<String> {
         matches!(
             client_id,
-            "SEC" | "SEC2" | "SECX" | "POST" | "SVC" | "RS1" | "RS2"
+            "SEC" | "SEC2" | "SECX" | "POST" | "SVC" | "DEVC" | "RS1" | "RS2"
         )
         .then(|| basic(client_id))
     }

@@ -13,7 +13,7 @@ use axum::{Router, body::Body, response::IntoResponse as _};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use mcp_authflow::{
-    Approval, AuthorizationServer, Pending, Ports, Settings, memory::MemoryRateLimit, port::Clock as _,
+    ServerKey,     Approval, AuthorizationServer, Pending, Ports, Settings, memory::MemoryRateLimit, port::{Clock as _, NoFetch},
 };
 use mcp_authflow_axum::{ClientAddress, Interact, Outcome, Visit, router};
 use mcp_authflow_testkit::{
@@ -97,8 +97,11 @@ impl Edge {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(2)),
             audit: Arc::new(AuditLog::default()),
+            key: ServerKey::from_bytes([7; 32]),
             rate_limit: Arc::new(MemoryRateLimit::new(clock.clone())),
             replay: None,
+            old_tokens: None,
+            fetch: Arc::new(NoFetch),
         };
         let server = AuthorizationServer::new(settings, ports);
         let person = Person {

@@ -3,9 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use mcp_authflow::{
-    AuthorizationServer, FormRequest, Ports, Settings,
+    ServerKey,     AuthorizationServer, FormRequest, Ports, Settings,
     memory::MemoryRateLimit,
-    port::store::{GrantStore as _, RedeemCode},
+    port::{
+        NoFetch,
+        store::{GrantStore as _, RedeemCode},
+    },
     record::{GrantId, RefreshTokenRecord},
 };
 use mcp_authflow_postgres::PostgresStore;
@@ -39,8 +42,11 @@ impl Node {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(sample::number())),
             audit: audit.clone(),
+            key: ServerKey::from_bytes([7; 32]),
             rate_limit: Arc::new(MemoryRateLimit::new(clock)),
             replay: None,
+            old_tokens: None,
+            fetch: Arc::new(NoFetch),
         };
         Self {
             server: AuthorizationServer::new(settings, ports),

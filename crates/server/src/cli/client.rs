@@ -9,6 +9,7 @@ use mcp_authflow::{
     },
     record::{Client, ClientKeys, ClientOrigin, ClientProfile},
 };
+use mcp_authflow_jose::KeySet;
 use mcp_authflow_types::{
     ApplicationType, ClientId, ClientSecret, GrantType, RedirectUri, Resource, Scope, Timestamp,
     TokenEndpointAuthMethod, redirect_uri::RedirectHost, uri::is_loopback_host,
@@ -30,7 +31,8 @@ pub(super) enum ClientVerb {
     /// Add a client, vouched for by you: its name is shown as a fact
     #[command(after_help = "Examples:
   authflow client add --name 'Team notes' --redirect-uri https://notes.example/callback
-  authflow client add --name Backend --auth-method client_secret_basic --grant-type client_credentials --scope 'svc:sync'")]
+  authflow client add --name Backend --auth-method client_secret_basic --grant-type client_credentials --scope 'svc:sync'
+  authflow client add --name 'Living room' --grant-type urn:ietf:params:oauth:grant-type:device_code --grant-type refresh_token")]
     Add(Box<Add>),
     /// List clients
     List,
@@ -71,7 +73,7 @@ pub(super) struct Add {
     #[arg(long = "redirect-uri", value_name = "URI", value_parser = RedirectUri::parse)]
     redirect_uris: Vec<RedirectUri>,
     /// How it proves who it is: none, client_secret_basic, client_secret_post or private_key_jwt
-    #[arg(long, default_value = "none", value_parser = method)]
+    #[arg(long, alias = "token-endpoint-auth-method", default_value = "none", value_parser = method)]
     auth_method: TokenEndpointAuthMethod,
     /// A file with its public keys, a JWK Set, for private_key_jwt
     #[arg(long, value_name = "FILE", conflicts_with = "jwks_uri")]
@@ -275,8 +277,20 @@ impl Add {
 pub(crate) fn keys(jwks: Option<String>, jwks_uri: Option<String>) -> anyhow::Result<Option<ClientKeys>> {
     match (jwks, jwks_uri) {
         (None, None) => Ok(None),
-        (Some(jwks), None) => Ok(Some(ClientKeys::Jwks(jwks))),
-        (None, Some(uri)) => Ok(Some(ClientKeys::JwksUri(uri))),
+        (Some(jwks), None) => {
+            let keys = KeySet::parse(jwks.as_bytes()).map_err(|error| Refused(error.to_string()))?;
+            if keys.is_empty() {
+                return Err(Refused(format!(
+                    "none of the {} keys in jwks can be used: they are to be public (no `d`), and RSA of 2048 bits or \
+                     more, EC on P-256, P-384 or P-521, or Ed25519",
+                    keys.skipped()
+                ))
+                .into());
+            }
+            Ok(Some(ClientKeys::Jwks(jwks)))
+        }
+        (None, Some(uri)) if uri.starts_with("https://") => Ok(Some(ClientKeys::JwksUri(uri))),
+        (None, Some(uri)) => Err(Refused(format!("jwks_uri {uri:?} is not an https URL")).into()),
         (Some(_), Some(_)) => Err(Refused("keys are in jwks or at jwks_uri, not both".to_owned()).into()),
     }
 }

@@ -5,7 +5,11 @@
 mod account;
 mod command_line;
 mod consent;
+mod device;
 mod house;
+mod import;
 mod lifecycle;
 mod login;
+mod private_key_jwt;
+mod redis;
 mod secrecy;
