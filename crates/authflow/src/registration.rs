@@ -25,10 +25,10 @@
 //! # impl Clock for Noon { fn now(&self) -> Timestamp { Timestamp::from_seconds(43_200) } }
 //! # struct Zeros;
 //! # impl Entropy for Zeros { fn fill(&self, bytes: &mut [u8]) { bytes.fill(0) } }
-//! # let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(Noon), Arc::new(Zeros));
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
+//! # let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(Noon), Arc::new(Zeros));
 //! let registry = Arc::new(MemoryClientRegistry::new(clock, entropy));
 //! let handler = RegistrationHandler::builder(registry, "notes:read")
 //!     .client_name(|request| request.client_name.clone().or_else(|| Some("A client".to_owned())))

@@ -87,34 +87,7 @@ impl AuthorizationServer {
     ) -> Result<RegistrationResponse, ErrorResponse> {
         let now = self.now();
         let settings = self.settings();
-        if !settings.registration.enabled {
-            return Err(self.refuse_registration(Reason::Off, address));
-        }
-        let limit = Limit {
-            name: "registration",
-            tries: settings.registration.per_address_per_hour,
-            window: Duration::from_secs(3_600),
-        };
-        if let Admission::Refused { retry_after } =
-            self.ports().rate_limit.admit(limit, &limiter_key(address)).await
-        {
-            self.audit(
-                &AuditEvent::new(
-                    AuditAction::Register,
-                    AuditOutcome::Refused,
-                    "too many from one address",
-                )
-                .with_address(address),
-            );
-            return Err(ErrorResponse::too_many_requests(retry_after));
-        }
-        // Behind the limit, so that guesses count.
-        let tokens = &settings.registration.initial_access_tokens;
-        let is_authorized = (tokens.is_empty() || tokens.admit(authorization))
-            && self.policy().may_register(authorization, address).await;
-        if !is_authorized {
-            return Err(self.refuse_registration(Reason::NotAuthorized, address));
-        }
+        self.admit_registration(authorization, address).await?;
         let request = RegistrationRequest::parse(body).map_err(|error| {
             let code = match error {
                 InvalidRegistration::WrongType("redirect_uris") => ErrorCode::InvalidRedirectUri,
@@ -190,6 +163,44 @@ impl AuthorizationServer {
             jwks,
             jwks_uri,
         })
+    }
+
+    /// Lets a request through before it is read: registration is on, the address has tries left, and the caller may register.
+    async fn admit_registration(
+        &self,
+        authorization: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<(), ErrorResponse> {
+        let settings = &self.settings().registration;
+        if !settings.enabled {
+            return Err(self.refuse_registration(Reason::Off, address));
+        }
+        let limit = Limit {
+            name: "registration",
+            tries: settings.per_address_per_hour,
+            window: Duration::from_secs(3_600),
+        };
+        if let Admission::Refused { retry_after } =
+            self.ports().rate_limit.admit(limit, &limiter_key(address)).await
+        {
+            self.audit(
+                &AuditEvent::new(
+                    AuditAction::Register,
+                    AuditOutcome::Refused,
+                    "too many from one address",
+                )
+                .with_address(address),
+            );
+            return Err(ErrorResponse::too_many_requests(retry_after));
+        }
+        // Behind the limit, so that guesses count.
+        let tokens = &settings.initial_access_tokens;
+        let is_authorized = (tokens.is_empty() || tokens.admit(authorization))
+            && self.policy().may_register(authorization, address).await;
+        if !is_authorized {
+            return Err(self.refuse_registration(Reason::NotAuthorized, address));
+        }
+        Ok(())
     }
 
     fn refuse_registration(&self, reason: Reason, address: Option<IpAddr>) -> ErrorResponse {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use mcp_authflow_types::{ErrorCode, GrantType, Scope};
+use mcp_authflow_types::{ErrorCode, GrantType, Scope, TokenEndpointAuthMethod};
 
 use super::{
     AfterRegistration, ClientNameFactory, ClientRegistrationRequest, ClientRegistry, RegistrationGate,
@@ -122,6 +122,7 @@ impl RegistrationHandler {
                         GrantType::RefreshToken,
                         GrantType::DeviceCode,
                     ],
+                    methods_on_offer: TokenEndpointAuthMethod::ALL.to_vec(),
                     default_redirect_uris: Vec::new(),
                     redirect_uri_rewriters: Vec::new(),
                     redirect_uri_validator: Some(Arc::new(validate_redirect_uri)),
@@ -362,6 +363,13 @@ impl RegistrationHandlerBuilder {
     /// [`gate`](Self::gate).
     pub fn grants_on_offer(mut self, grants: impl IntoIterator<Item = GrantType>) -> Self {
         self.handler.judge.grants_on_offer = grants.into_iter().collect();
+        self
+    }
+
+    /// How clients may say that they authenticate, under [`RegistrationRules::Standard`]: what your token endpoint checks. The
+    /// first is for a client that names none where `client_secret_basic` is not offered. Default: all.
+    pub fn methods_on_offer(mut self, methods: impl IntoIterator<Item = TokenEndpointAuthMethod>) -> Self {
+        self.handler.judge.methods_on_offer = methods.into_iter().collect();
         self
     }
 

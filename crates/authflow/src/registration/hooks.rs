@@ -135,9 +135,7 @@ impl InitialAccessTokens {
         }
         let presented = TokenHash::of(token);
         // Every one is looked at, so that the time says nothing of which it was.
-        self.0
-            .iter()
-            .fold(false, |found, token| found | (*token == presented))
+        self.0.iter().filter(|token| **token == presented).count() > 0
     }
 }
 

@@ -88,6 +88,7 @@ pub(super) struct Judge {
     pub(super) default_scope: String,
     pub(super) scope_on_offer: Option<Scope>,
     pub(super) grants_on_offer: Vec<GrantType>,
+    pub(super) methods_on_offer: Vec<TokenEndpointAuthMethod>,
     pub(super) default_redirect_uris: Vec<String>,
     pub(super) redirect_uri_rewriters: Vec<RedirectUriRewriter>,
     pub(super) redirect_uri_validator: Option<RedirectUriValidator>,
@@ -276,11 +277,16 @@ impl Judge {
         if grants.iter().all(|grant| *grant == GrantType::RefreshToken) {
             return Err(Refusal::BadGrants);
         }
+        let offers = |method: &TokenEndpointAuthMethod| self.methods_on_offer.contains(method);
         let method = match method.filter(|method| !method.is_empty()) {
-            // "If unspecified or omitted, the default is client_secret_basic".
-            None => TokenEndpointAuthMethod::ClientSecretBasic,
-            Some(asked) => TokenEndpointAuthMethod::parse(&asked).ok_or(Refusal::BadMethod)?,
+            // "If unspecified or omitted, the default is client_secret_basic". RFC 7591 §3.2.1: the server "MAY reject or
+            // replace" what it does not offer.
+            None => Some(TokenEndpointAuthMethod::ClientSecretBasic)
+                .filter(offers)
+                .or(self.methods_on_offer.first().copied()),
+            Some(asked) => TokenEndpointAuthMethod::parse(&asked).filter(offers),
         };
+        let method = method.ok_or(Refusal::BadMethod)?;
         // RFC 6749 §4.4: "The client credentials grant type MUST only be used by confidential clients."
         if method == TokenEndpointAuthMethod::None && grants.contains(&GrantType::ClientCredentials) {
             return Err(Refusal::BadMethod);

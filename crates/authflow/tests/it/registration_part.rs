@@ -16,7 +16,7 @@ use mcp_authflow::{
     },
 };
 use mcp_authflow_testkit::{manual_clock::ManualClock, seeded_entropy::SeededEntropy};
-use mcp_authflow_types::{GrantType, Scope, Timestamp};
+use mcp_authflow_types::{GrantType, Scope, Timestamp, TokenEndpointAuthMethod};
 use serde_json::{Value, json};
 
 const NOW: i64 = 1_790_000_000;
@@ -402,6 +402,14 @@ async fn what_is_supported_is_honoured_and_the_rest_refused() {
             (&json!(method), true)
         );
     }
+
+    let open = Part::with(|builder| builder.methods_on_offer([TokenEndpointAuthMethod::None]));
+    let (_, body) = open
+        .post(&json!({"redirect_uris": ["https://app.example/cb"]}))
+        .await;
+    assert_eq!(body["token_endpoint_auth_method"], "none");
+    let with_secret = with("token_endpoint_auth_method", json!("client_secret_basic"));
+    assert_eq!(open.refused(&with_secret).await, own(BAD_METADATA));
 
     let machines = Part::with(|builder| builder.grants_on_offer([GrantType::ClientCredentials]));
     let (status, body) = machines
