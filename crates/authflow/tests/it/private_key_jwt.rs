@@ -291,7 +291,7 @@ async fn nothing_stands_in_for_a_key_and_a_key_for_nothing() {
     machine.enter(&of("PKJ2")).await.unwrap();
 }
 
-/// S-132, JA-01 to JA-07, JA-15 to JA-22, JA-26, JA-27: whatever is wrong with an assertion, nothing is issued, and the
+/// S-105, S-132, JA-01 to JA-07, JA-15 to JA-22, JA-26, JA-27: whatever is wrong with an assertion, nothing is issued, and the
 /// honest client's identifier is not used up.
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "one table of what is wrong")]
