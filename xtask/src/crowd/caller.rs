@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-use mcp_authflow_testkit::browser::{Browser, Decision};
+use mcp_authflow_testkit::browser::{Browser, Decision, Page, Visit};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -88,6 +88,50 @@ impl Caller {
             }
             Err(error) if error.chain().any(<dyn std::error::Error>::is::<reqwest::Error>) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Starts a device's sign-in, approves it in the browser, and returns the device code.
+    pub(crate) async fn approved_device(&self, client_id: &str) -> Result<String> {
+        let form = [("client_id", client_id), ("scope", SCOPE), ("resource", RESOURCE)];
+        let (status, codes) = send(self.post("/device_authorization").form(&form))
+            .await?
+            .context("the server is gone")?;
+        let text = |name: &str| {
+            let text = codes[name].as_str().map(str::to_owned);
+            text.with_context(|| format!("no {name} in the answer {status}: {codes}"))
+        };
+        let page = Self::page(self.browser.open(&text("verification_uri")?).await?)?;
+        let page = if page.form_with("step", "login").is_some() {
+            let fields = [("username", self.username.as_str()), ("password", PASSWORD)];
+            self.submit(&page, "login", &fields).await?
+        } else {
+            page
+        };
+        let user_code = text("user_code")?;
+        let page = self.submit(&page, "code", &[("user_code", &user_code)]).await?;
+        let fields = [("scope", SCOPE), ("decision", "allow")];
+        let page = self.submit(&page, "consent", &fields).await?;
+        ensure!(
+            page.url.path().ends_with("/approved"),
+            "the device was not approved: {}",
+            page.text
+        );
+        text("device_code")
+    }
+
+    async fn submit(&self, page: &Page, step: &str, fields: &[(&str, &str)]) -> Result<Page> {
+        let form = page
+            .form_with("step", step)
+            .with_context(|| format!("no {step} form on the page: {}", page.text))?
+            .clone();
+        Self::page(self.browser.submit(page, &form, fields).await?)
+    }
+
+    fn page(visit: Visit) -> Result<Page> {
+        match visit {
+            Visit::Page(page) => Ok(*page),
+            Visit::Left(redirect) => bail!("a redirect to {}", redirect.url),
         }
     }
 

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `crash` | kills the server and starts it again |
+//! | `race` | many callers present what may be used once, on several nodes |
 //! | `load` `house` | the tasks, the server |
 //! | `history` `checker` | what was acknowledged, and what must not have happened |
 
@@ -11,6 +12,7 @@ mod crash;
 mod history;
 mod house;
 mod load;
+mod race;
 mod random;
 
 use anyhow::Result;
@@ -23,12 +25,15 @@ use crate::tally::Tally;
 pub(crate) enum Fault {
     /// Kills the server with SIGKILL under load; no acknowledged token may be lost
     Crash(crash::Arguments),
+    /// Presents what may be used once from many callers at the same time, on several nodes; one may win
+    Race(race::Arguments),
 }
 
 /// Injects one fault.
 pub(crate) fn run(fault: &Fault) -> Result<Tally> {
     match fault {
         Fault::Crash(arguments) => crash::run(arguments),
+        Fault::Race(arguments) => race::run(arguments),
     }
 }
 
