@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use mcp_authflow::SendBack;
+use mcp_authflow::{SendBack, port::rate_limit::retry_after_seconds};
 use mcp_authflow_types::{ErrorCode, ErrorResponse};
 
 /// A JSON answer that nobody may keep (RFC 6749 §5.1: `Cache-Control: no-store`).
@@ -47,7 +47,7 @@ pub(crate) fn error(error: &ErrorResponse) -> Response {
         );
     }
     if let Some(wait) = error.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds(wait)));
     }
     if matches!(error.status(), 408 | 413) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

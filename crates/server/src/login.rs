@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `interact` | the login and consent pages of an authorization request |
 //! | `account` | the pages that belong to no request: home, sign-out, first account |
+//! | `known_places` | from where accounts were signed in to: nobody elsewhere locks them out there |
 //! | `password` | Argon2id on a bounded pool |
 //! | `username` | one spelling for each account |
 //! | `csrf` | tokens that tie a form to a browser and a page |
@@ -11,6 +12,7 @@
 mod account;
 mod csrf;
 mod interact;
+mod known_places;
 pub(crate) mod password;
 pub(crate) mod username;
 
@@ -29,7 +31,7 @@ use mcp_authflow_jose::ServerKey;
 use mcp_authflow_types::{Timestamp, TokenHash};
 
 pub(crate) use self::account::{router, setup_link};
-use self::csrf::Csrf;
+use self::{csrf::Csrf, known_places::KnownPlaces};
 use crate::{config::Sessions, pages::Pages};
 
 /// Ten tries an account in ten minutes.
@@ -37,6 +39,11 @@ const PER_ACCOUNT: Limit = Limit {
     name: "login_account",
     tries: 10,
     window: Duration::from_secs(600),
+};
+/// As many from each address from which the account was signed in to lately.
+const PER_KNOWN_PLACE: Limit = Limit {
+    name: "login_known_place",
+    ..PER_ACCOUNT
 };
 /// Fifty tries an address in ten minutes.
 const PER_ADDRESS: Limit = Limit {
@@ -60,6 +67,7 @@ struct Inner {
     key: ServerKey,
     cookie: BrowserCookie,
     sessions: Sessions,
+    known_places: KnownPlaces,
 }
 
 /// Somebody who is signed in.
@@ -104,6 +112,7 @@ impl People {
                 key,
                 cookie,
                 sessions,
+                known_places: KnownPlaces::default(),
             }),
         }
     }
@@ -171,12 +180,15 @@ impl People {
     ) -> SignIn {
         let limits = &self.inner.server.ports().rate_limit;
         let from = limiter_key(address);
-        let counted = [
-            Some((PER_ADDRESS, from.as_str())),
-            username.map(|name| (PER_ACCOUNT, name)),
-        ];
-        for (limit, key) in counted.into_iter().flatten() {
-            if let Admission::Refused { retry_after } = limits.admit(limit, key).await {
+        let account = username.map(|name| {
+            if self.inner.known_places.has(name, address) {
+                (PER_KNOWN_PLACE, known_places::key(name, address))
+            } else {
+                (PER_ACCOUNT, name.to_owned())
+            }
+        });
+        for (limit, key) in [Some((PER_ADDRESS, from)), account.clone()].into_iter().flatten() {
+            if let Admission::Refused { retry_after } = limits.admit(limit, &key).await {
                 return SignIn::TooMany(retry_after);
             }
         }
@@ -199,7 +211,10 @@ impl People {
             Ok(false) => return SignIn::Wrong(Some(user.id)),
             Err(password::Busy) => return SignIn::Busy,
         }
-        limits.forgive(PER_ACCOUNT, &user.username).await;
+        if let Some((limit, key)) = account {
+            limits.forgive(limit, &key).await;
+        }
+        self.inner.known_places.remember(&user.username, address);
         match self.begin_session(&user, browser).await {
             Ok(Some(cookie)) => SignIn::Done(cookie, user.id),
             // Disabled, or given another password, meanwhile.

@@ -1,5 +1,7 @@
 //! Where ports meet adapters.
 
+mod shared;
+
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -11,7 +13,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use mcp_authflow::{
     AuthorizationServer, Ports,
-    memory::{MemoryRateLimit, MemoryStore},
+    memory::MemoryStore,
     port::{AccountStore, Clock, Entropy, Store, store::KeyFingerprint},
 };
 use mcp_authflow_jose::ServerKey;
@@ -21,8 +23,10 @@ use mcp_authflow_sqlite::{ServingLock, SqliteOptions, SqliteStore, lock_for_serv
 use crate::{
     audit_trail::AuditTrail,
     config::{Config, Database},
-    system::{SinceStart, SystemClock, SystemEntropy},
+    system::{SystemClock, SystemEntropy},
 };
+
+pub(crate) use self::shared::Shared;
 
 /// What the store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +51,7 @@ impl Opened {
     pub(crate) async fn open(config: &Config, purpose: Purpose) -> anyhow::Result<Self> {
         match &config.database {
             Database::Memory => {
-                let store = Arc::new(MemoryStore::new());
+                let store = Arc::new(MemoryStore::new().begun_at(SystemClock.now()));
                 let key = ServerKey::from_bytes((&SystemEntropy as &dyn Entropy).draw());
                 Ok(Self {
                     store: store.clone(),
@@ -100,14 +104,14 @@ impl Opened {
     }
 
     /// The authorization server on this store.
-    pub(crate) fn server(&self, config: &Config) -> AuthorizationServer {
+    pub(crate) fn server(&self, config: &Config, shared: &Shared) -> AuthorizationServer {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         AuthorizationServer::new(
             config.settings.clone(),
             Ports {
                 store: self.store.clone(),
-                rate_limit: Arc::new(MemoryRateLimit::new(Arc::new(SinceStart::now()))),
-                replay: None,
+                rate_limit: shared.rate_limit.clone(),
+                replay: shared.replay.clone(),
                 clock,
                 entropy: Arc::new(SystemEntropy),
                 audit: Arc::new(AuditTrail),

@@ -74,7 +74,10 @@ async fn trace(case: &Case, rig: &Rig) -> Value {
     for (settings, name) in settings.into_iter().zip(NAMES) {
         let backend = config["backend"].as_str().or(settings["backend"].as_str());
         let (backend, memory): (Arc<dyn RateLimit>, _) = if backend == Some("redis") {
-            (on_redis(rig, &time).await, None)
+            match on_redis(rig, &time).await {
+                Ok(backend) => (backend, None),
+                Err(error) => return json!({"no_redis": format!("{error:#}")}),
+            }
         } else {
             let memory = Arc::new(MemoryRateLimit::new(time.stopwatch()));
             (memory.clone(), Some(memory))
@@ -96,17 +99,18 @@ async fn trace(case: &Case, rig: &Rig) -> Value {
 }
 
 /// A backend on Redis that no other case shares.
-async fn on_redis(rig: &Rig, time: &TraceTime) -> Arc<RedisRateLimit> {
+async fn on_redis(rig: &Rig, time: &TraceTime) -> anyhow::Result<Arc<RedisRateLimit>> {
     static CASES: AtomicU64 = AtomicU64::new(0);
-    let url = rig.redis_url().await.expect("a private Redis");
+    let url = rig.redis_url().await?;
     let mut config = RedisConfig::new(url);
     config.prefix = format!(
         "vectors:{}:{}",
         std::process::id(),
         CASES.fetch_add(1, Ordering::Relaxed)
     );
-    let redis = RedisConnection::connect(config).await.expect("a URL of Redis");
-    Arc::new(RedisRateLimit::new(redis, time.stopwatch(), 1).timed_by(time.stopwatch()))
+    let redis = RedisConnection::connect(config).await?;
+    let limiter = RedisRateLimit::new(redis, time.stopwatch(), 1);
+    Ok(Arc::new(limiter.timed_by(time.stopwatch())))
 }
 
 /// Numbers that the limiter's types do not have are arguments that it refuses.

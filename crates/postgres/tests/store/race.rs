@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use crate::support::{connect, fresh_store};
-use mcp_authflow::port::store::{
-    AddUser, GrantStore as _, RedeemCode, RotateRefreshToken, TokenStore as _, UserStore as _,
+use mcp_authflow::port::{
+    OneTimeUse, RecordOnce, Replay as _, ReplayKind,
+    store::{
+        AddUser, GrantStore as _, RedeemCode, RotateRefreshToken, TokenStore as _, UpkeepStore as _,
+        UserStore as _,
+    },
 };
 use mcp_authflow::record::User;
 use mcp_authflow_postgres::{PostgresConfig, PostgresStore};
@@ -168,4 +172,46 @@ async fn an_account_waits_for_a_first_account_that_is_being_made() {
     holder.rollback().await.unwrap();
     assert_eq!(adding_first.await.unwrap().unwrap(), AddUser::Added);
     assert_eq!(adding_plain.await.unwrap().unwrap(), AddUser::Added);
+}
+
+/// G1, P1: 2,000 identifiers, each raced by 32 callers at three nodes while the clean-up runs: one is the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn at_three_nodes_one_of_many_racing_callers_uses_an_identifier() {
+    let one = fresh_store().await;
+    let config = PostgresConfig::new(&one.url);
+    let mut nodes = vec![one.store.clone()];
+    for _ in 0..2 {
+        nodes.push(PostgresStore::connect(&config).await.unwrap());
+    }
+    let cleaning = async {
+        loop {
+            one.purge_expired(sample::now(), 100).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let racing = async {
+        for id in 0..2_000 {
+            let (kind, expires_at) = (ReplayKind::ClientAssertion, sample::in_seconds(360));
+            let once = OneTimeUse::new(kind, "client", &id.to_string(), sample::now(), expires_at);
+            let running: Vec<_> = (0..32)
+                .map(|runner| {
+                    let node = nodes[runner % nodes.len()].clone();
+                    tokio::spawn(async move { node.record_once(&once, sample::now()).await.unwrap() })
+                })
+                .collect();
+            let mut first = 0;
+            for answer in running {
+                match answer.await.unwrap() {
+                    RecordOnce::FirstUse => first += 1,
+                    RecordOnce::Replay => {}
+                    other => panic!("{id}: {other:?}"),
+                }
+            }
+            assert_eq!(first, 1, "{id}");
+        }
+    };
+    tokio::select! {
+        () = racing => {}
+        () = cleaning => unreachable!("it goes on for ever"),
+    }
 }

@@ -208,10 +208,11 @@ async fn a_redis_that_hangs_costs_half_a_second_once() {
     let first = start.elapsed();
     assert!((400..1_500).contains(&first.as_millis()), "{first:?}");
     assert_eq!(admitted(&limiter, "a", 50).await, 8);
+    let start = tokio::time::Instant::now();
     for number in 0..1_000 {
         assert_eq!(admitted(&limiter, &number.to_string(), 1).await, 1);
     }
-    let rest = start.elapsed() - first;
+    let rest = start.elapsed();
     assert!(rest < Duration::from_secs(1), "{rest:?}");
     server.resume();
     assert!(until_up(&redis).await < Duration::from_secs(5));

@@ -201,11 +201,11 @@ async fn an_eviction_opens_no_window() {
         .command(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"])
         .await;
     let _: String = server.command(&["CONFIG", "SET", "maxmemory", "3mb"]).await;
-    let mut filled = 0;
+    let mut rounds = 0;
     while server.command::<bool>(&["EXISTS", &replay.key(&used)]).await {
-        filled += 1;
-        assert!(filled < 1_000, "nothing is evicted");
-        let (name, filler) = (format!("filler {filled}"), "x".repeat(20_000));
+        rounds += 1;
+        assert!(rounds < 1_000, "nothing is evicted");
+        let (name, filler) = (format!("filler {rounds}"), "x".repeat(20_000));
         let _: String = server.command(&["SET", &name, &filler, "EX", "100000"]).await;
     }
     let there: bool = server.command(&["EXISTS", &replay.epoch_key()]).await;

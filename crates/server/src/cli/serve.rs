@@ -21,7 +21,7 @@ use crate::{
     login::{self, People},
     pages::{OneLine, Pages, Site},
     system::{SystemClock, SystemEntropy},
-    wire::{Opened, Purpose},
+    wire::{Opened, Purpose, Shared},
 };
 
 #[derive(Debug, Args)]
@@ -74,7 +74,8 @@ impl Serve {
         if let Some(file) = &self.bootstrap {
             bootstrap::apply(file, &*opened.store, &*opened.accounts).await?;
         }
-        let server = opened.server(&config);
+        let shared = Shared::connect(&config).await?;
+        let server = opened.server(&config, &shared);
         let people = People::new(
             server.clone(),
             opened.accounts.clone(),
@@ -83,7 +84,7 @@ impl Serve {
             config.sessions,
         );
         let draining = Draining::default();
-        let app = app(&config, server.clone(), people, draining.clone());
+        let app = app(&config, server.clone(), people, draining.clone(), shared);
 
         let cleaner = tokio::spawn(keep_clean(server));
         let asked_to_stop = listen::asked_to_stop()?;
@@ -114,7 +115,13 @@ fn pages(config: &Config) -> anyhow::Result<Pages> {
 }
 
 /// All routes, with what stands around them.
-fn app(config: &Config, server: AuthorizationServer, people: People, draining: Draining) -> Router {
+fn app(
+    config: &Config,
+    server: AuthorizationServer,
+    people: People,
+    draining: Draining,
+    shared: Shared,
+) -> Router {
     let process = u32::from_be_bytes((&SystemEntropy as &dyn Entropy).draw());
     let state = Arc::new(Around::new(
         process,
@@ -122,7 +129,7 @@ fn app(config: &Config, server: AuthorizationServer, people: People, draining: D
         &config.issuer,
     ));
     mcp_authflow_axum::router(server.clone(), people.clone())
-        .merge(health::router(server, draining))
+        .merge(health::router(server, draining, shared.redis))
         .merge(login::router(people))
         .layer(middleware::from_fn_with_state(state, around))
 }

@@ -68,7 +68,7 @@ impl fmt::Debug for Database {
 pub(super) fn mask_password(url: &str) -> String {
     const MASK: &str = "***";
     let Some((scheme, rest)) = url.split_once("://") else {
-        let is_harmless = url.starts_with("sqlite:") || url == "memory:";
+        let is_harmless = url.is_empty() || url.starts_with("sqlite:") || url == "memory:";
         return if is_harmless { url } else { MASK }.to_owned();
     };
     let mut masked = format!("{scheme}://");

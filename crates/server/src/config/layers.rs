@@ -33,8 +33,9 @@ impl fmt::Display for Origin {
 pub(crate) struct Layers(pub(super) BTreeMap<String, (toml::Value, Origin)>);
 
 /// Variables that the ecosystem spells in its own way.
-const FOREIGN_SPELLINGS: [(&str, &str); 2] = [
+const FOREIGN_SPELLINGS: [(&str, &str); 3] = [
     ("DATABASE_URL", "database_url"),
+    ("REDIS_URL", "redis.url"),
     ("ALLOWED_MCP_ORIGINS", "cors.allowed_origins"),
 ];
 const PREFIX: &str = "AUTHFLOW_";

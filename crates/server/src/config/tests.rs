@@ -85,6 +85,12 @@ fn a_mistake_is_told_with_key_value_and_remedy() {
         ),
         ("", &[("DATABASE_URL", "postgres://u@h/d")], "server_key_file"),
         ("[tls]\nkey_file = \"x\"", &[], "tls.certificate_file"),
+        ("[redis]\nreplay = \"redis\"", &[], "redis.url is not"),
+        ("[redis]\nreplay = \"both\"", &[], "store, redis"),
+        ("[redis]\nprefix = \"a b\"", &[], "1 to 64 of the characters"),
+        ("", &[("REDIS_URL", "http://h/")], "redis://"),
+        ("nodes = 0", &[], "between 1 and 1000"),
+        ("[limits]\nintrospections_per_client_per_minute = 0", &[], "between 1 and 10000000"),
         ("[log]\nformat = \"xml\"", &[], "text, json"),
         ("[log]\nfilter = \"info,=x=\"", &[], "log.filter"),
         ("\nlisten = ", &[], "authflow.toml:2:10: "),
@@ -163,6 +169,25 @@ fn a_malformed_line_is_found_by_its_place_and_not_repeated() {
         assert!(error.starts_with(&format!("authflow.toml{place}")), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
+}
+
+#[test]
+fn redis_and_limits_are_read() {
+    let config = read("", &[], &[]).unwrap();
+    assert!(config.redis.is_none() && config.nodes == 1);
+    assert_eq!(config.settings.limits.client_authentications_per_minute, 300);
+    let text = "nodes = 3\n[redis]\nprefix = \"other\"\nreplay = \"redis\"\n\
+                [limits]\nclient_authentications_per_minute = 7\n\
+                token_requests_per_address_per_minute = 8\n";
+    let config = read(text, &[("REDIS_URL", "redis://u:hunter2@h:7/1")], &[]).unwrap();
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let redis = config.redis.unwrap();
+    assert_eq!((redis.url.as_str(), redis.prefix.as_str()), ("redis://u:hunter2@h:7/1", "other"));
+    assert!(redis.remembers_assertions);
+    let limits = config.settings.limits;
+    assert_eq!((config.nodes, limits.client_authentications_per_minute), (3, 7));
+    assert_eq!(limits.token_requests_per_address_per_minute, 8);
 }
 
 #[test]

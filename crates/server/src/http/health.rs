@@ -11,6 +11,7 @@ use std::{
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use http::{StatusCode, header};
 use mcp_authflow::AuthorizationServer;
+use mcp_authflow_redis::RedisConnection;
 use mcp_authflow_types::Timestamp;
 
 /// Whether the server is on its way out.
@@ -69,37 +70,61 @@ impl LastTold {
     }
 }
 
-/// The two routes, outside the issuer's path: they belong to the node.
-pub(crate) fn router(server: AuthorizationServer, draining: Draining) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { answer(StatusCode::OK, "ok\n") }))
-        .route(
-            "/readyz",
-            get(readyz).with_state((server, draining, LastTold::never())),
-        )
+/// What `/readyz` asks.
+#[derive(Clone)]
+struct Node {
+    server: AuthorizationServer,
+    draining: Draining,
+    redis: Option<RedisConnection>,
+    last_told: LastTold,
 }
 
-async fn readyz(
-    State((server, draining, last_told)): State<(AuthorizationServer, Draining, LastTold)>,
-) -> impl IntoResponse {
-    if draining.0.load(Ordering::SeqCst) {
+impl Node {
+    /// A node without its Redis does its work: limits are stricter, and that is said.
+    fn ready(&self) -> &'static str {
+        match &self.redis {
+            Some(redis) if !redis.is_up() => "ready, without redis\n",
+            _ => "ready\n",
+        }
+    }
+}
+
+/// The two routes, outside the issuer's path: they belong to the node.
+pub(crate) fn router(
+    server: AuthorizationServer,
+    draining: Draining,
+    redis: Option<RedisConnection>,
+) -> Router {
+    let node = Node {
+        server,
+        draining,
+        redis,
+        last_told: LastTold::never(),
+    };
+    Router::new()
+        .route("/healthz", get(|| async { answer(StatusCode::OK, "ok\n") }))
+        .route("/readyz", get(readyz).with_state(node))
+}
+
+async fn readyz(State(node): State<Node>) -> impl IntoResponse {
+    if node.draining.0.load(Ordering::SeqCst) {
         return answer(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
-    let now = server.ports().clock.now();
-    match server.ports().store.probe(now).await {
+    let now = node.server.ports().clock.now();
+    match node.server.ports().store.probe(now).await {
         Ok(store_now) => match Skew::between(now, store_now) {
             Skew::TooFar => {
                 tracing::error!(%now, %store_now, "this node's clock is more than 5 minutes off its database's");
                 answer(StatusCode::SERVICE_UNAVAILABLE, "clock\n")
             }
-            Skew::Notable if last_told.is_due(now) => {
+            Skew::Notable if node.last_told.is_due(now) => {
                 tracing::warn!(
                     %now, %store_now,
                     "this node's clock is off its database's: codes and tokens expire early or late; synchronize both"
                 );
-                answer(StatusCode::OK, "ready\n")
+                answer(StatusCode::OK, node.ready())
             }
-            Skew::Notable | Skew::Fine => answer(StatusCode::OK, "ready\n"),
+            Skew::Notable | Skew::Fine => answer(StatusCode::OK, node.ready()),
         },
         Err(error) => {
             tracing::warn!(%error, "not ready: the store cannot be asked");

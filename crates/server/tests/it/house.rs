@@ -105,6 +105,11 @@ impl House {
         Browser::from_address(self.address).unwrap()
     }
 
+    /// A browser somewhere else.
+    pub(crate) fn browser_at(&self, address: &str) -> Browser {
+        Browser::from_address(address.parse().unwrap()).unwrap()
+    }
+
     /// The address by which a client asks for approval.
     pub(crate) fn authorize_url(&self, client: &str, extra: &str) -> String {
         let redirect = match client {

@@ -52,6 +52,35 @@ async fn the_eleventh_wrong_password_is_not_even_looked_at() {
     );
 }
 
+/// RL-01: no lock-out weapon. Whoever signed in from an address lately is not locked out there by guesses from elsewhere.
+#[tokio::test]
+async fn guesses_from_elsewhere_lock_nobody_out_at_home() {
+    let house = House::open();
+    let (alice, mallory) = (house.browser(), house.browser_at("127.0.0.66"));
+    house.code(&alice, "native", Decision::Allow).await;
+    let mut shown = page(mallory.open(&house.authorize_url("web", "")).await.unwrap());
+    for attempt in 1..=11 {
+        let form = shown.form_with("step", "login").expect("a login form").clone();
+        let fields = [("username", "alice"), ("password", "not her password at all")];
+        shown = page(mallory.submit(&shown, &form, &fields).await.unwrap());
+        assert_eq!(
+            shown.status,
+            if attempt <= 10 { 200 } else { 429 },
+            "attempt {attempt}"
+        );
+    }
+    let again = house.browser();
+    let shown = page(again.open(&house.authorize_url("web", "")).await.unwrap());
+    let form = shown.form_with("step", "login").expect("a login form").clone();
+    let fields = [("username", "alice"), ("password", PASSWORD)];
+    let shown = page(again.submit(&shown, &form, &fields).await.unwrap());
+    assert!(
+        shown.form_with("step", "consent").is_some(),
+        "{}",
+        shown.describe()
+    );
+}
+
 /// A name that nobody has is told the same as a wrong password.
 #[tokio::test]
 async fn nobody_learns_which_names_there_are() {
