@@ -192,11 +192,11 @@ async fn at_three_nodes_one_of_many_racing_callers_uses_an_identifier() {
     let racing = async {
         for id in 0..2_000 {
             let (kind, expires_at) = (ReplayKind::ClientAssertion, sample::in_seconds(360));
-            let once = OneTimeUse::new(kind, "client", &id.to_string(), sample::now(), expires_at);
+            let used = OneTimeUse::new(kind, "client", &id.to_string(), sample::now(), expires_at);
             let running: Vec<_> = (0..32)
                 .map(|runner| {
                     let node = nodes[runner % nodes.len()].clone();
-                    tokio::spawn(async move { node.record_once(&once, sample::now()).await.unwrap() })
+                    tokio::spawn(async move { node.record_once(&used, sample::now()).await.unwrap() })
                 })
                 .collect();
             let mut first = 0;
