@@ -1,8 +1,11 @@
 //! Endpoints: one a file, named by its RFC 8414 key, each a method of [`AuthorizationServer`](crate::AuthorizationServer).
 
 pub mod authorization;
+mod device_authorization;
 mod introspection;
 mod metadata;
 mod registration;
 mod revocation;
 mod token;
+
+pub use device_authorization::{UserCodeEntry, UserCodeProblem};

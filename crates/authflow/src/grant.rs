@@ -1,10 +1,13 @@
 //! Grants (RFC 6749 §4): one a file, each with its `Params`, a pure `decide`, and `run`, which peeks, decides, mints and
 //! commits.
 //!
+//! [`device_code::poll`] is usable by itself.
+//!
 //! To add a grant: a variant of `GrantType`, a file here, an arm in `endpoint/token`. Metadata follow by themselves.
 
 pub(crate) mod authorization_code;
 pub(crate) mod client_credentials;
+pub mod device_code;
 pub(crate) mod refresh_token;
 #[cfg(test)]
 mod sample;

@@ -6,7 +6,7 @@
 //! | folder | what lives there |
 //! |---|---|
 //! | [`endpoint`] | one endpoint a file |
-//! | `grant/` | one grant a file: `Params`, `decide` (pure), `run` |
+//! | [`grant`] | one grant a file: `Params`, `decide` (pure), `run` |
 //! | [`client_auth`] | one client authentication method a file |
 //! | [`record`] | what is kept |
 //! | [`port`] | what is asked of the outside: store, clock, randomness, audit, limiter |
@@ -17,7 +17,7 @@
 
 pub mod client_auth;
 pub mod endpoint;
-mod grant;
+pub mod grant;
 pub mod memory;
 pub mod port;
 mod rate_limiter;
@@ -28,9 +28,11 @@ pub mod settings;
 mod trusted_proxies;
 
 pub use endpoint::authorization::{
-    Approval, AuthorizationRequest, Authorize, PageReason, Pending, PendingResource, SendBack, Ticked,
+    AnswerTo, Approval, AuthorizationRequest, Authorize, DeviceDecided, PageReason, Pending, PendingResource, SendBack, Ticked,
 };
 pub use rate_limiter::SlidingWindowRateLimiter;
+pub use mcp_authflow_jose::ServerKey;
+pub use endpoint::{UserCodeEntry, UserCodeProblem};
 pub use server::{AuthorizationServer, FormRequest, Ports, limiter_key};
 pub use settings::Settings;
 pub use trusted_proxies::{ForwardingHeader, InvalidProxies, TrustedProxies};

@@ -7,6 +7,7 @@
 mod access_token;
 mod buckets;
 mod client;
+mod device_code;
 mod grant;
 mod interaction;
 mod rate_limit;
@@ -35,7 +36,7 @@ pub use self::{rate_limit::MemoryRateLimit, replay::MemoryReplay, token_storage:
 use crate::{
     port::store::Standing,
     record::{
-        Client, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord, ResourceRecord, Session,
+        Client, DeviceCodeRecord, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord, ResourceRecord, Session,
         User, UserId,
     },
 };
@@ -77,6 +78,9 @@ struct State {
     resource_numbers: HashMap<Resource, RegistrationNumber>,
     resources_added: RegistrationNumber,
     interactions: HashMap<InteractionId, KeptInteraction>,
+    devices: HashMap<TokenHash, KeptDevice>,
+    /// The devices by the digests of their user codes.
+    user_codes: HashMap<TokenHash, TokenHash>,
     grants: HashMap<GrantId, KeptGrant>,
     codes: HashMap<TokenHash, GrantId>,
     grants_of: HashMap<String, BTreeSet<(Timestamp, GrantId)>>,
@@ -120,6 +124,12 @@ struct Spent {
 struct KeptInteraction {
     interaction: Interaction,
     is_closed: bool,
+}
+
+struct KeptDevice {
+    record: DeviceCodeRecord,
+    /// The interaction in which a person decides, once somebody has typed the user code.
+    claimed_by: Option<InteractionId>,
 }
 
 /// What is remembered of a subject, whether or not it has an account here.

@@ -5,6 +5,8 @@
 //!      ▲                                      ▲   ▲                          ▲
 //!      │         Interaction ─────────────────┘   │                       Session
 //!      │         (a request waiting for a person) │
+//!      │                    ▲                     │
+//!      │         DeviceCodeRecord ────────────────┤  a device that waits for a person to type its code
 //!      └──────── Grant ───────────────────────────┘  what was approved; the root of every token
 //!                 ├── authorization code (its digest and redemption are columns of the grant)
 //!                 ├── RefreshToken ─▶ RefreshToken ─▶ …   one live at a time
@@ -17,6 +19,7 @@
 
 pub mod access_token;
 pub mod client;
+pub mod device_code;
 pub mod grant;
 mod identifier;
 pub mod interaction;
@@ -27,8 +30,9 @@ pub mod user;
 
 pub use access_token::AccessTokenRecord;
 pub use client::{Client, ClientKeys, ClientOrigin, ClientProfile, RedirectTarget};
+pub use device_code::{DeviceCodeRecord, DeviceRequest};
 pub use grant::{CodeBinding, Grant, GrantId, GrantedResource};
-pub use interaction::{Interaction, InteractionId, PendingRequest};
+pub use interaction::{DeviceOrigin, Interaction, InteractionId, PendingRequest};
 pub use refresh_token::RefreshTokenRecord;
 pub use resource::{ResourceRecord, ScopeDescription};
 pub use session::Session;

@@ -9,8 +9,10 @@ use std::net::IpAddr;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header, request::Parts};
-use mcp_authflow::{Approval, PageReason, Pending};
-use mcp_authflow_types::TokenHash;
+use mcp_authflow::{
+    Approval, DeviceDecided, PageReason, Pending, UserCodeProblem, port::rate_limit::retry_after_seconds,
+};
+use mcp_authflow_types::{TokenHash, UserCode};
 
 /// One visit of a request's page. `Debug` shows neither headers nor body: they hold the cookie and the password.
 pub struct Visit {
@@ -52,16 +54,69 @@ pub enum Outcome {
     Show(Response),
 }
 
+/// One visit of the page where a person types the user code of a device (RFC 8628 §3.3).
+#[derive(Debug)]
+pub struct DeviceVisit {
+    /// The visit; the page is `/ui/device`.
+    pub visit: Visit,
+    /// The user code in the page's address, or in the form posted to it: as somebody sent it, to be shown in the form, and
+    /// never to be taken without the person's doing (RFC 8628 §5.4).
+    pub user_code: Option<String>,
+    /// What was wrong with the code that was typed; there when the page is to be shown again for that.
+    pub problem: Option<UserCodeProblem>,
+}
+
+/// What a visit of the device page leads to.
+#[derive(Debug)]
+pub enum DeviceOutcome {
+    /// The person typed this code.
+    Enter {
+        /// As it was typed.
+        user_code: String,
+        /// Who is signed in, where that is known: tries are counted against the person then.
+        subject: Option<String>,
+    },
+    /// Something is shown.
+    Show(Response),
+}
+
 /// Login and consent.
 ///
 /// # Security
 /// The router has checked that the visit comes from the browser that began the request, and that a POST does not come
 /// from another site. The hook must make sure *who* is signed in, show the person where the answer will go
-/// ([`Pending::target`]), and approve nothing that the person did not just approve.
+/// ([`Pending::answer_to`]), and approve nothing that the person did not just approve. Where a device waits for the answer
+/// it must warn of codes that somebody else sent.
 #[async_trait::async_trait]
 pub trait Interact: Send + Sync + 'static {
     /// Handles one visit of a request's page.
     async fn interact(&self, pending: &Pending, visit: Visit) -> Outcome;
+
+    /// Handles one visit of the page where the user code of a device is typed. A right code leads on to the page of a
+    /// request, where [`interact`](Self::interact) signs in and asks as for any other.
+    ///
+    /// The default is a plain form that asks for the code before anybody has signed in. Ask for the sign-in first where
+    /// you can, and name the subject: then nobody guesses codes without an account.
+    async fn device(&self, device: &DeviceVisit) -> DeviceOutcome {
+        plain_device_page(device)
+    }
+
+    /// Says what was decided about a device. The default is a plain page of one paragraph.
+    async fn device_decided(&self, decided: DeviceDecided, parts: &Parts) -> Response {
+        let _ = parts;
+        match decided {
+            DeviceDecided::Approved => plain(
+                StatusCode::OK,
+                "Device connected",
+                "<p>You can close this page and go back to the device.</p>",
+            ),
+            DeviceDecided::Denied => plain(
+                StatusCode::OK,
+                "Device not connected",
+                "<p>Nothing was shared. You can close this page.</p>",
+            ),
+        }
+    }
 
     /// Shows why a request does not go on. The default is a plain page of one paragraph.
     async fn refuse(&self, reason: &PageReason, parts: &Parts) -> Response {
@@ -77,10 +132,84 @@ fn plain_page(reason: &PageReason) -> Response {
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || " _.,:=-".contains(*c))
         .collect();
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Sign-in stopped</title><h1>Sign-in stopped</h1><p>{text}</p>"
-    );
     let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = plain(status, "Sign-in stopped", &format!("<p>{text}</p>"));
+    let wait = match reason {
+        PageReason::TooMany { retry_after } => Some(retry_after_seconds(*retry_after)),
+        PageReason::Unavailable { .. } => Some(2),
+        _ => None,
+    };
+    if let Some(wait) = wait {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(wait));
+    }
+    response
+}
+
+/// A form of one field, without style. What was typed is shown again only where it is a code.
+fn plain_device_page(device: &DeviceVisit) -> DeviceOutcome {
+    let is_sent = device.visit.parts.method == http::Method::POST;
+    if let (true, None, Some(user_code)) = (is_sent, &device.problem, &device.user_code) {
+        return DeviceOutcome::Enter {
+            user_code: user_code.clone(),
+            subject: None,
+        };
+    }
+    let known = device
+        .user_code
+        .as_deref()
+        .and_then(|typed| UserCode::read(typed).ok());
+    let value = known.as_ref().map_or("", UserCode::expose);
+    let (status, problem, wait) = match &device.problem {
+        None => (StatusCode::OK, "", None),
+        Some(UserCodeProblem::TooMany { retry_after }) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "<p role=\"alert\">Too many codes were tried. Wait a while.</p>",
+            Some(retry_after_seconds(*retry_after)),
+        ),
+        Some(UserCodeProblem::Unavailable { timed_out }) => (
+            if *timed_out {
+                StatusCode::GATEWAY_TIMEOUT
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            },
+            "<p role=\"alert\">The server cannot answer at the moment.</p>",
+            Some(2),
+        ),
+        Some(_) => (
+            StatusCode::OK,
+            "<p role=\"alert\">No device waits with this code.</p>",
+            None,
+        ),
+    };
+    let form = format!(
+        "{problem}<p>Type the code that your device shows. Go on only if you started this yourself, on a device in front \
+         of you: nobody else has a reason to give you a code.</p><form method=\"post\" action=\"{}\"><label>Code <input \
+         name=\"user_code\" value=\"{value}\" autocomplete=\"off\"></label><button>Go on</button></form>",
+        device.visit.page
+    );
+    let mut response = plain(status, "Connect a device", &form);
+    // It may send its form here, and nowhere else.
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        ),
+    );
+    if let Some(wait) = wait {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(wait));
+    }
+    DeviceOutcome::Show(response)
+}
+
+/// A page without style, under headers that let it do nothing.
+fn plain(status: StatusCode, title: &str, body: &str) -> Response {
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title><h1>{title}</h1>{body}"
+    );
     let mut response = (status, html).into_response();
     let headers = response.headers_mut();
     for (name, value) in [
@@ -95,14 +224,6 @@ fn plain_page(reason: &PageReason) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
-    }
-    let wait = match reason {
-        PageReason::TooMany { retry_after } => Some(retry_after.as_secs().max(1)),
-        PageReason::Unavailable { .. } => Some(2),
-        _ => None,
-    };
-    if let Some(wait) = wait {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
     }
     response
 }

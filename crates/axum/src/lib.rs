@@ -14,8 +14,8 @@
 //! | [`interact`] | the hook for login and consent |
 //! | `request` | HTTP to words: form bodies, the `Authorization` header, who is calling |
 //! | [`AsResponse`] | answers of endpoints of your own |
-//! | [`registration()`] | the registration part as a handler |
 //! | `reply` | words to HTTP: JSON, errors, redirects, with the headers that each must carry |
+//! | [`registration()`] | the registration part as a handler |
 //! | [`browser_cookie`] | the cookie that ties a request to the browser that began it |
 //! | `to_its_end` | what changes things is not cut short by a caller who hangs up |
 //! | `cors` | which endpoints scripts on other sites may call |
@@ -32,7 +32,7 @@ mod to_its_end;
 
 pub use as_response::AsResponse;
 pub use browser_cookie::{BrowserCookie, BrowserSecret};
-pub use interact::{Interact, Outcome, Visit};
+pub use interact::{DeviceOutcome, DeviceVisit, Interact, Outcome, Visit};
 pub use registration::registration;
 pub use reply::see_other;
 pub use request::{ClientAddress, client_address, is_form, read_body};

@@ -12,7 +12,8 @@ use axum::{
 };
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use mcp_authflow::{
-    AuthorizationRequest, AuthorizationServer, Authorize, PageReason, Pending, port::Entropy,
+    AuthorizationRequest, AuthorizationServer, Authorize, DeviceDecided, PageReason, Pending, UserCodeEntry,
+    port::Entropy,
     record::InteractionId,
 };
 use mcp_authflow_types::{ErrorCode, ErrorResponse, Form, Issuer, Prompt, metadata::well_known_paths};
@@ -20,7 +21,7 @@ use mcp_authflow_types::{ErrorCode, ErrorResponse, Form, Issuer, Prompt, metadat
 use crate::{
     browser_cookie::{BrowserCookie, BrowserSecret},
     cors,
-    interact::{Interact, Outcome, Visit},
+    interact::{DeviceOutcome, DeviceVisit, Interact, Outcome, Visit},
     reply,
     request::{FormBody, authorization, client_address, is_form, is_json, read_body},
     to_its_end::to_its_end,
@@ -56,6 +57,16 @@ pub fn router(server: AuthorizationServer, interact: impl Interact) -> Router {
             get(visit).post(visit).fallback(|| allow("GET, HEAD, POST")),
         )
         .route(
+            &at("/ui/device"),
+            get(device).post(device).fallback(|| allow("GET, HEAD, POST")),
+        )
+        .route(
+            &at("/device_authorization"),
+            post(device_authorization)
+                .options(|| preflight("POST, OPTIONS"))
+                .fallback(|| allow("POST, OPTIONS")),
+        )
+        .route(
             &at("/token"),
             post(token)
                 .options(|| preflight("POST, OPTIONS"))
@@ -74,6 +85,13 @@ pub fn router(server: AuthorizationServer, interact: impl Interact) -> Router {
                 .fallback(|| allow("POST, OPTIONS")),
         )
         .route(&at("/introspect"), post(introspect).fallback(|| allow("POST")));
+    for decided in DeviceDecided::ALL {
+        router = router.route(
+            &at(decided.path()),
+            get(move |state, request| device_decided(state, decided, request))
+                .fallback(|| allow("GET, HEAD")),
+        );
+    }
     for path in well_known_paths(&issuer) {
         router = router.route(
             &path,
@@ -231,6 +249,123 @@ async fn visit(
     }
 }
 
+/// RFC 8628 §3.3: the page where a person types a user code, and what was typed.
+async fn device(State(edge): State<Edge>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    if parts.method == Method::HEAD {
+        return Response::default();
+    }
+    let refuse = |description| PageReason::Refused {
+        code: ErrorCode::InvalidRequest,
+        description,
+        target: None,
+    };
+    let is_sent = parts.method == Method::POST;
+    if is_sent
+        && !(is_form(&parts.headers)
+            && is_same_origin(edge.server.settings().issuer.origin(), &parts.headers))
+    {
+        let reason = refuse("the form was not sent by a page of this server");
+        return edge.interact.refuse(&reason, &parts).await;
+    }
+    let Ok(body) = read_body(body).await else {
+        let reason = refuse("the form is too large, or did not arrive in time");
+        return edge.interact.refuse(&reason, &parts).await;
+    };
+    let sent: &[u8] = if is_sent {
+        &body
+    } else {
+        parts.uri.query().unwrap_or_default().as_bytes()
+    };
+    let Ok(form) = Form::parse(sent) else {
+        let reason = refuse("the address or the form of this page is malformed");
+        return edge.interact.refuse(&reason, &parts).await;
+    };
+    let user_code = form.value("user_code").map(str::to_owned);
+    drop(form);
+    let known = edge.cookie.read(&parts.headers);
+    let is_new = known.is_none();
+    let secret = known.unwrap_or_else(|| BrowserSecret::from_random(draw(&*edge.server.ports().entropy)));
+    let (browser, address) = (secret.hash(), client_address(&parts));
+    let issuer = &edge.server.settings().issuer;
+    let mut visit = DeviceVisit {
+        visit: Visit {
+            page: format!("{}/ui/device", issuer.path()),
+            parts,
+            body,
+            browser,
+            address,
+        },
+        user_code,
+        problem: None,
+    };
+    let mut response = match edge.interact.device(&visit).await {
+        DeviceOutcome::Show(response) => response,
+        DeviceOutcome::Enter { user_code, subject } => {
+            let server = edge.server.clone();
+            let entered = to_its_end(async move {
+                server
+                    .enter_user_code(UserCodeEntry {
+                        user_code: &user_code,
+                        browser,
+                        subject: subject.as_deref(),
+                        address,
+                    })
+                    .await
+            });
+            match entered.await {
+                Ok(id) => reply::see_other(&page_of(issuer, id)),
+                Err(problem) => {
+                    visit.problem = Some(problem);
+                    match edge.interact.device(&visit).await {
+                        DeviceOutcome::Show(response) => response,
+                        DeviceOutcome::Enter { .. } => {
+                            edge.interact.refuse(&PageReason::Gone, &visit.visit.parts).await
+                        }
+                    }
+                }
+            }
+        }
+    };
+    // A hook that signs somebody in sets a cookie of its own.
+    if is_new && !response.headers().contains_key(header::SET_COOKIE) {
+        response
+            .headers_mut()
+            .append(header::SET_COOKIE, edge.cookie.set(&secret));
+    }
+    response
+}
+
+/// What was decided about a device: the same for every device.
+async fn device_decided(
+    State(edge): State<Edge>,
+    decided: DeviceDecided,
+    request: Request<Body>,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    edge.interact.device_decided(decided, &parts).await
+}
+
+/// RFC 8628 §3.1.
+async fn device_authorization(State(edge): State<Edge>, request: Request<Body>) -> Response {
+    cors::open(match run_device_authorization(&edge, request).await {
+        Ok(body) => reply::json(StatusCode::OK, body),
+        Err(error) => reply::error(&error),
+    })
+}
+
+async fn run_device_authorization(edge: &Edge, request: Request<Body>) -> Result<String, ErrorResponse> {
+    let body = FormBody::read(request).await?;
+    let server = edge.server.clone();
+    to_its_end(async move {
+        Ok(server
+            .device_authorization(body.words(&body.form()?))
+            .await?
+            .body())
+    })
+    .await
+}
+
 /// RFC 6749 §3.2.
 async fn token(State(edge): State<Edge>, request: Request<Body>) -> Response {
     cors::open(match run_token(&edge, request).await {
@@ -300,7 +435,11 @@ async fn run_register(edge: &Edge, request: Request<Body>) -> Result<String, Err
 
 /// The path of a request's page.
 fn page(issuer: &Issuer, pending: &Pending) -> String {
-    format!("{}/ui/interaction/{}", issuer.path(), pending.id())
+    page_of(issuer, pending.id())
+}
+
+fn page_of(issuer: &Issuer, id: InteractionId) -> String {
+    format!("{}/ui/interaction/{id}", issuer.path())
 }
 
 /// Whether a POST was sent by a page of this origin, as far as its headers tell.

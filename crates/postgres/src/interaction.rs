@@ -2,14 +2,14 @@
 
 use mcp_authflow::{
     port::store::{CloseInteraction, Closing, InteractionStore, StoreResult},
-    record::{Grant, Interaction, InteractionId},
+    record::{Grant, GrantedResource, Interaction, InteractionId},
 };
 use mcp_authflow_types::{ClientId, Timestamp, TokenHash};
-use tokio_postgres::types::{Json, Type};
+use tokio_postgres::types::{Json, ToSql, Type};
 
 use crate::{
     PostgresStore,
-    ask::{Ask, Doubt},
+    ask::{Ask, Doubt, Transaction},
     row::{as_counter, bytes, counter, did_something, digest, document, field, moment, parsed},
     statement::Statement,
 };
@@ -188,53 +188,145 @@ impl InteractionStore for PostgresStore {
     }
 }
 
+/// For whoever did not close it within a transaction of its own: was somebody faster?
+pub(crate) async fn afterwards(
+    ask: &Ask<'_>,
+    id: InteractionId,
+    browser: &TokenHash,
+) -> StoreResult<CloseInteraction> {
+    let (id, browser) = keys(&id, browser);
+    let no_grant: &[u8] = &[];
+    let rows = ask.read(&AFTERWARDS, &[&id, &browser, &no_grant]).await?;
+    Ok(
+        match rows.first().map(|row| field(row, "is_closed")).transpose()? {
+            Some(true) => CloseInteraction::AlreadyClosed,
+            Some(false) | None => CloseInteraction::Gone,
+        },
+    )
+}
+
+/// Closes an interaction within a transaction, and stores what was approved.
+pub(crate) async fn approve_within(
+    transaction: &Transaction<'_>,
+    id: InteractionId,
+    browser: &TokenHash,
+    closing: &Closing<'_>,
+) -> StoreResult<Vec<tokio_postgres::Row>> {
+    let Closing::Approve {
+        grant,
+        subject_generation,
+        keep_client_until,
+    } = *closing
+    else {
+        return deny_within(transaction, id, browser).await;
+    };
+    let (id, browser) = keys(&id, browser);
+    let approval = Approval {
+        grant,
+        subject_generation,
+        keep_client_until,
+    };
+    let columns = approval.columns();
+    transaction
+        .rows(&APPROVE, &approval.params(&columns, &id, &browser))
+        .await
+}
+
+/// Closes an interaction within a transaction, and stores nothing.
+pub(crate) async fn deny_within(
+    transaction: &Transaction<'_>,
+    id: InteractionId,
+    browser: &TokenHash,
+) -> StoreResult<Vec<tokio_postgres::Row>> {
+    let (id, browser) = keys(&id, browser);
+    transaction.rows(&DENY, &[&id, &browser]).await
+}
+
 struct Approval<'a> {
     grant: &'a Grant,
     subject_generation: Option<u32>,
     keep_client_until: Timestamp,
 }
 
-impl Approval<'_> {
+/// What an approval stores, in the forms that PostgreSQL takes.
+struct ApprovalColumns<'a> {
+    grant_id: &'a [u8],
+    code: &'a [u8],
+    client_id: &'a str,
+    client_generation: i32,
+    resources: Json<&'a Vec<GrantedResource>>,
+    created_at: i64,
+    expires_at: i64,
+    code_expires_at: i64,
+    challenge: &'a [u8],
+    subject_generation: Option<i32>,
+    keep_client_until: i64,
+    resource_keys: Vec<&'a str>,
+}
+
+impl<'a> Approval<'a> {
+    fn columns(&self) -> ApprovalColumns<'a> {
+        let grant = self.grant;
+        let challenge = grant.code.code_challenge.as_ref();
+        ApprovalColumns {
+            grant_id: grant.id.as_bytes(),
+            code: grant.code.hash.as_bytes(),
+            client_id: grant.client_id.as_str(),
+            client_generation: as_counter(grant.client_generation),
+            resources: Json(&grant.resources),
+            created_at: grant.created_at.seconds(),
+            expires_at: grant.expires_at.seconds(),
+            code_expires_at: grant.code.expires_at.seconds(),
+            // Empty for a device code, which has none.
+            challenge: challenge.map_or(&[][..], |one| one.as_bytes()),
+            subject_generation: self.subject_generation.map(as_counter),
+            keep_client_until: self.keep_client_until.seconds(),
+            resource_keys: grant
+                .resources
+                .iter()
+                .map(|one| one.resource.equivalence_key())
+                .collect(),
+        }
+    }
+
+    fn params<'p>(
+        &'p self,
+        columns: &'p ApprovalColumns<'a>,
+        id: &'p &[u8],
+        browser: &'p &[u8],
+    ) -> [&'p (dyn ToSql + Sync); 18] {
+        let grant = self.grant;
+        [
+            id,
+            browser,
+            &columns.grant_id,
+            &columns.code,
+            &columns.client_id,
+            &columns.client_generation,
+            &grant.subject,
+            &grant.username,
+            &columns.resources,
+            &grant.offline_access,
+            &columns.created_at,
+            &columns.expires_at,
+            &columns.code_expires_at,
+            &grant.code.redirect_uri,
+            &columns.challenge,
+            &columns.subject_generation,
+            &columns.keep_client_until,
+            &columns.resource_keys,
+        ]
+    }
+
     async fn commit(
         &self,
         ask: &Ask<'_>,
         id: &[u8],
         browser: &[u8],
     ) -> StoreResult<(Vec<tokio_postgres::Row>, Doubt)> {
-        let grant = self.grant;
-        let (grant_id, code): (&[u8], &[u8]) = (grant.id.as_bytes(), grant.code.hash.as_bytes());
-        // Empty for a device code, which has none.
-        let challenge: &[u8] = grant
-            .code
-            .code_challenge
-            .as_ref()
-            .map_or(&[][..], |one| one.as_bytes());
-        let resources = grant.resources.iter();
-        let keys: Vec<&str> = resources.map(|one| one.resource.equivalence_key()).collect();
-        ask.write_again(
-            &APPROVE,
-            &[
-                &id,
-                &browser,
-                &grant_id,
-                &code,
-                &grant.client_id.as_str(),
-                &as_counter(grant.client_generation),
-                &grant.subject,
-                &grant.username,
-                &Json(&grant.resources),
-                &grant.offline_access,
-                &grant.created_at.seconds(),
-                &grant.expires_at.seconds(),
-                &grant.code.expires_at.seconds(),
-                &grant.code.redirect_uri,
-                &challenge,
-                &self.subject_generation.map(as_counter),
-                &self.keep_client_until.seconds(),
-                &keys,
-            ],
-        )
-        .await
+        let columns = self.columns();
+        ask.write_again(&APPROVE, &self.params(&columns, &id, &browser))
+            .await
     }
 }
 

@@ -33,6 +33,7 @@ mod ask;
 mod client;
 mod config;
 mod connection;
+mod device_code;
 mod error;
 mod grant;
 mod interaction;

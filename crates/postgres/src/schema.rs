@@ -26,6 +26,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "replay",
         sql: include_str!("../migrations/0002_replay.sql"),
     },
+    Migration {
+        number: 3,
+        name: "device",
+        sql: include_str!("../migrations/0003_device.sql"),
+    },
 ];
 
 /// The advisory lock of this store, `authflow` in ASCII: one node migrates, one node cleans up, one first account is made.

@@ -41,6 +41,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         crate::client::STATEMENTS,
         crate::resource::STATEMENTS,
         crate::interaction::STATEMENTS,
+        crate::device_code::STATEMENTS,
         crate::grant::STATEMENTS,
         crate::token::STATEMENTS,
         crate::user::STATEMENTS,

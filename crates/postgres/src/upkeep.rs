@@ -137,6 +137,7 @@ impl UpkeepStore for PostgresStore {
         let limit = i64::from(limit);
         let mut purged = Purged {
             interactions: delete(&ask, &PURGE_INTERACTIONS, limit).await?,
+            device_codes: delete(&ask, &crate::device_code::PURGE, limit).await?,
             grants: delete(&ask, &PURGE_GRANTS, limit).await?,
             sessions: delete(&ask, &PURGE_SESSIONS, limit).await?,
             clients: delete(&ask, &PURGE_CLIENTS, limit).await?,

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `interact` | the login and consent pages of an authorization request |
+//! | `device` | the page where the code of a device is typed |
 //! | `account` | the pages that belong to no request: home, sign-out, first account |
 //! | `known_places` | from where accounts were signed in to: nobody elsewhere locks them out there |
 //! | `password` | Argon2id on a bounded pool |
@@ -11,6 +12,7 @@
 
 mod account;
 mod csrf;
+mod device;
 mod interact;
 mod known_places;
 pub(crate) mod password;

@@ -40,13 +40,29 @@ fn interaction(row: &Row<'_>) -> rusqlite::Result<Interaction> {
 }
 
 /// What is stored with an approval.
-struct Approval {
+pub(crate) struct Approval {
     grant: Grant,
     subject_generation: Option<u32>,
     keep_client_until: Timestamp,
 }
 
 impl Approval {
+    /// What a closing stores, if it is an approval.
+    pub(crate) fn of(closing: &Closing<'_>) -> Option<Self> {
+        match *closing {
+            Closing::Approve {
+                grant,
+                subject_generation,
+                keep_client_until,
+            } => Some(Self {
+                grant: grant.clone(),
+                subject_generation,
+                keep_client_until,
+            }),
+            Closing::Deny => None,
+        }
+    }
+
     /// Stores the grant; answers whether client and subject are still what they were.
     fn store(&self, connection: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
         if !grant::add(connection, &self.grant, self.subject_generation, now)? {
@@ -60,7 +76,35 @@ impl Approval {
     }
 }
 
-fn close(
+/// Stores a new interaction.
+pub(crate) fn begin(connection: &Connection, interaction: &Interaction) -> rusqlite::Result<()> {
+    connection.prepare_cached(BEGIN)?.execute(named_params! {
+        ":id": interaction.id.as_bytes(),
+        ":browser": interaction.browser.as_bytes(),
+        ":client_id": interaction.client_id.as_str(),
+        ":client_generation": interaction.client_generation,
+        ":request": Json(&interaction.request),
+        ":created_at": interaction.created_at.seconds(),
+        ":expires_at": interaction.expires_at.seconds(),
+    })?;
+    Ok(())
+}
+
+/// Whether an interaction waits in this browser.
+pub(crate) fn is_open(
+    connection: &Connection,
+    id: InteractionId,
+    browser: &TokenHash,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    connection.prepare_cached(LOAD)?.exists(named_params! {
+        ":id": id.as_bytes(),
+        ":browser": browser.as_bytes(),
+        ":now": now.seconds(),
+    })
+}
+
+pub(crate) fn close(
     connection: &Connection,
     id: InteractionId,
     browser: &TokenHash,
@@ -72,7 +116,7 @@ fn close(
         ":browser": browser.as_bytes(),
         ":now": now.seconds(),
     };
-    if !connection.prepare_cached(LOAD)?.exists(key)? {
+    if !is_open(connection, id, browser, now)? {
         let is_closed = connection
             .prepare_cached(IS_CLOSED)?
             .query_row(key, |row| row.get(0))?;
@@ -96,19 +140,8 @@ fn close(
 impl InteractionStore for SqliteStore {
     async fn begin_interaction(&self, interaction: &Interaction) -> StoreResult<()> {
         let interaction = interaction.clone();
-        self.write(move |connection| {
-            connection.prepare_cached(BEGIN)?.execute(named_params! {
-                ":id": interaction.id.as_bytes(),
-                ":browser": interaction.browser.as_bytes(),
-                ":client_id": interaction.client_id.as_str(),
-                ":client_generation": interaction.client_generation,
-                ":request": Json(&interaction.request),
-                ":created_at": interaction.created_at.seconds(),
-                ":expires_at": interaction.expires_at.seconds(),
-            })?;
-            Ok(())
-        })
-        .await
+        self.write(move |connection| begin(connection, &interaction))
+            .await
     }
 
     async fn load_interaction(
@@ -139,19 +172,7 @@ impl InteractionStore for SqliteStore {
         closing: Closing<'_>,
         now: Timestamp,
     ) -> StoreResult<CloseInteraction> {
-        let browser = *browser;
-        let approval = match closing {
-            Closing::Approve {
-                grant,
-                subject_generation,
-                keep_client_until,
-            } => Some(Approval {
-                grant: grant.clone(),
-                subject_generation,
-                keep_client_until,
-            }),
-            Closing::Deny => None,
-        };
+        let (browser, approval) = (*browser, Approval::of(&closing));
         self.write(move |connection| close(connection, id, &browser, approval.as_ref(), now))
             .await
     }

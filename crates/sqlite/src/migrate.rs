@@ -27,6 +27,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "replay",
         sql: include_str!("../migrations/0002_replay.sql"),
     },
+    Migration {
+        number: 3,
+        name: "device",
+        sql: include_str!("../migrations/0003_device.sql"),
+    },
 ];
 
 /// What is kept about migrations themselves.
@@ -154,6 +159,7 @@ mod tests {
         let connection = migrated();
         let nouns = [
             crate::client::STATEMENTS,
+            crate::device_code::STATEMENTS,
             crate::grant::STATEMENTS,
             crate::interaction::STATEMENTS,
             crate::replay::STATEMENTS,
@@ -175,6 +181,7 @@ mod tests {
     fn no_statement_of_a_request_reads_a_whole_table() {
         let connection = migrated();
         let nouns = [
+            crate::device_code::STATEMENTS,
             crate::grant::STATEMENTS,
             crate::interaction::STATEMENTS,
             crate::replay::STATEMENTS,

@@ -36,6 +36,7 @@ fn purge(connection: &Connection, now: Timestamp, limit: u32) -> rusqlite::Resul
     let days = named_params! {":bucket": RefreshToken::bucket_of(now), ":limit": limit};
     Ok(Purged {
         interactions: delete(connection, PURGE_INTERACTIONS, expired)?,
+        device_codes: crate::device_code::purge(connection, now, limit)?,
         grants: delete(connection, PURGE_GRANTS, expired)?,
         tokens: delete(connection, PURGE_ACCESS_TOKENS, hours)?
             + delete(connection, PURGE_REFRESH_TOKENS, days)?,

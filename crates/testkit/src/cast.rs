@@ -6,6 +6,7 @@
 //! | `WEB`, `WEBQ`, `WEB2` | public, `https://client.example/cb`; the same with `?tenant=7`; two addresses |
 //! | `SEC`, `SEC2`, `SECX` | `client_secret_basic`; the last one has expired |
 //! | `POST` | `client_secret_post` |
+//! | `DEV1`, `DEV2`, `DEVC` | devices without a browser; the last one with `client_secret_basic` |
 //! | `SVC` | `client_credentials` only, at most `svc:sync` |
 //! | `EVIL` | registered itself, `https://evil.example/cb` |
 //! | `RS1`, `RS2` | introspect for [`R1`], [`R2`] |
@@ -91,6 +92,12 @@ pub fn confidential(id: &str, redirect_uris: &[&str], method: TokenEndpointAuthM
     client
 }
 
+/// A client on a device without a browser, which stays connected.
+pub fn device(mut client: Client) -> Client {
+    client.profile.grant_types = vec![GrantType::DeviceCode, GrantType::RefreshToken];
+    client
+}
+
 /// A client that acts for itself, within a ceiling.
 pub fn machine(id: &str, ceiling: &str) -> Client {
     let mut client = confidential(id, &[], TokenEndpointAuthMethod::ClientSecretBasic);
@@ -158,6 +165,9 @@ pub async fn enter(store: &dyn Store, now: Timestamp) {
         expired,
         confidential("POST", &[WEB], TokenEndpointAuthMethod::ClientSecretPost),
         machine("SVC", "svc:sync"),
+        device(client("DEV1", &[])),
+        device(client("DEV2", &[])),
+        device(confidential("DEVC", &[], BASIC)),
         stranger,
     ] {
         add_client(store, &client).await;

@@ -38,6 +38,7 @@ use mcp_authflow::port::{AccountStore, Store};
 pub mod access_token;
 pub mod client;
 pub mod coverage;
+pub mod device_code;
 pub mod grant;
 pub mod interaction;
 pub mod race;
@@ -114,6 +115,27 @@ macro_rules! store_contract {
             interaction: an_approval_is_stamped_with_the_subjects_generation;
             interaction: an_approval_keeps_a_registered_client_and_never_shortens_its_life;
             interaction: hostile_text_survives_in_an_interaction;
+            device_code: a_device_is_found_by_its_user_code;
+            device_code: a_user_code_that_is_there_is_taken;
+            device_code: one_of_many_racing_devices_gets_a_user_code;
+            device_code: an_expired_device_is_not_found_and_not_claimed;
+            device_code: the_first_browser_keeps_a_device;
+            device_code: one_of_many_racing_browsers_claims_a_device;
+            device_code: a_browser_claims_again_and_decides_in_its_newest_interaction;
+            device_code: approving_stores_a_grant_whose_code_is_the_device_code;
+            device_code: a_denial_is_for_good;
+            device_code: another_browser_decides_nothing;
+            device_code: one_of_many_racing_decisions_counts;
+            device_code: an_approval_of_what_has_expired_or_moved_on_is_gone;
+            device_code: a_poll_tells_what_was_decided;
+            device_code: a_poll_of_a_stranger_is_gone_and_moves_nothing;
+            device_code: a_poll_that_comes_too_soon_makes_the_interval_longer_for_good;
+            device_code: one_of_many_racing_polls_is_in_time;
+            device_code: a_late_poll_is_told_so;
+            device_code: one_of_many_racing_polls_takes_the_tokens;
+            device_code: a_device_moves_with_its_browser_to_a_new_session;
+            device_code: devices_are_purged_some_time_after_their_end;
+            device_code: hostile_text_survives_in_a_device;
             grant: an_unknown_code_has_no_grant_and_is_gone;
             grant: peeking_at_a_code_changes_nothing;
             grant: redeeming_stores_the_tokens;
@@ -222,6 +244,7 @@ mod tests {
             ("access_token", include_str!("contract/access_token.rs")),
             ("client", include_str!("contract/client.rs")),
             ("coverage", include_str!("contract/coverage.rs")),
+            ("device_code", include_str!("contract/device_code.rs")),
             ("grant", include_str!("contract/grant.rs")),
             ("interaction", include_str!("contract/interaction.rs")),
             ("refresh_token", include_str!("contract/refresh_token.rs")),

@@ -11,14 +11,14 @@ use mcp_authflow::{
     port::{
         OneTimeUse, RecordOnce, Replay, StoreError,
         store::{
-            AccessTokenPeek, AddClient, AddResource, ClientStore, ClientWithResources, CloseInteraction,
-            Closing, CodePeek, GrantStore, GrantSummary, InteractionStore, IssueAccessToken, KeyFingerprint,
-            NewTokens, Purged, RedeemCode, RefreshTokenPeek, ResourceStore, RotateRefreshToken, Rotation,
+            AccessTokenPeek, AddClient, AddResource, BeginDevice, ClaimDevice, ClientStore, ClientWithResources, CloseInteraction,
+            Closing, CodePeek, DeviceCodeStore, GrantStore, GrantSummary, InteractionStore, IssueAccessToken, KeyFingerprint,
+            NewTokens, PollDevice, Purged, RedeemCode, RefreshTokenPeek, ResourceStore, RotateRefreshToken, Rotation,
             StoreResult, TokenStore, UpkeepStore,
         },
     },
     record::{
-        AccessTokenRecord, Client, GrantId, GrantedResource, Interaction, InteractionId, ResourceRecord,
+        AccessTokenRecord, Client, DeviceCodeRecord, GrantId, GrantedResource, Interaction, InteractionId, ResourceRecord,
     },
 };
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash, secret::ExpiryBucket};
@@ -190,6 +190,13 @@ hand_on! {
         begin_interaction(interaction: &Interaction) -> ();
         load_interaction(id: InteractionId, browser: &TokenHash, now: Timestamp) -> Option<Interaction>;
         close_interaction(id: InteractionId, browser: &TokenHash, closing: Closing<'_>, now: Timestamp) -> CloseInteraction;
+    }
+    DeviceCodeStore DEVICE_VERBS {
+        begin_device(device: &DeviceCodeRecord) -> BeginDevice;
+        find_device(user_code: &TokenHash, browser: &TokenHash, now: Timestamp) -> Option<DeviceCodeRecord>;
+        claim_device(device: &TokenHash, interaction: &Interaction, now: Timestamp) -> ClaimDevice;
+        close_device(device: &TokenHash, id: InteractionId, browser: &TokenHash, closing: Closing<'_>, now: Timestamp) -> CloseInteraction;
+        poll_device(device: &TokenHash, client: &ClientId, client_generation: u32, now: Timestamp) -> PollDevice;
     }
     GrantStore GRANT_VERBS {
         peek_code(code: &TokenHash, client: &ClientId, resource_may_be_unregistered: bool) -> CodePeek;

@@ -77,6 +77,20 @@ impl Params {
         ])
     }
 
+    /// The request with which a device begins, for `mcp:read` at [`R1`].
+    pub fn device_start(client_id: &str) -> Self {
+        Self::of(&[("client_id", client_id), ("scope", "mcp:read"), ("resource", R1)])
+    }
+
+    /// The token request with which a device polls.
+    pub fn poll(client_id: &str, device_code: &str) -> Self {
+        Self::of(&[
+            ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+            ("device_code", device_code),
+            ("client_id", client_id),
+        ])
+    }
+
     /// The token request of a machine, for `svc:sync` at [`R1`].
     pub fn client_credentials() -> Self {
         Self::of(&[

@@ -4,7 +4,7 @@
 //! people know, shows what is asked for and where the answer goes, and has two buttons.
 
 use axum::response::{Html, IntoResponse as _};
-use mcp_authflow::{Approval, Pending, Ticked};
+use mcp_authflow::{AnswerTo, Approval, Pending, Ticked};
 use mcp_authflow_axum::{Interact, Outcome, Visit};
 use mcp_authflow_types::Form;
 
@@ -61,7 +61,7 @@ fn page(pending: &Pending, visit: &Visit, problem: &str) -> Html<String> {
     Html(format!(
         r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>My app</title>
 <h1>Sign in to my app</h1>
-<p>An application wants to act for you. The answer goes to <strong>{target}</strong>.</p>
+<p>An application wants to act for you. {whereto}</p>
 <ul>{asked}</ul>
 <p role="alert">{problem}</p>
 <form method="post" action="{action}">
@@ -70,9 +70,23 @@ fn page(pending: &Pending, visit: &Visit, problem: &str) -> Html<String> {
 <button name="decision" value="deny">Deny</button>
 <button name="decision" value="allow">Allow</button>
 </form></html>"#,
-        target = escape(pending.target().as_str()),
+        whereto = whereto(pending),
         action = escape(&visit.page),
     ))
+}
+
+/// Where the answer goes. What is done for a device reaches whoever holds it, so a person must know the device.
+fn whereto(pending: &Pending) -> String {
+    match pending.answer_to() {
+        AnswerTo::Client(target) => {
+            format!("The answer goes to <strong>{}</strong>.", escape(target.as_str()))
+        }
+        AnswerTo::Device(_) => {
+            "It runs on <strong>another device</strong>. Allow it only if that device is in front of \
+            you and you started this yourself: nobody else has a reason to give you a code."
+                .to_owned()
+        }
+    }
 }
 
 /// Takes the markup out of a text that a client chose.

@@ -13,7 +13,7 @@
 mod answer;
 mod page_reason;
 mod pending;
-mod resolve;
+pub(crate) mod resolve;
 
 use std::net::IpAddr;
 
@@ -21,9 +21,9 @@ use mcp_authflow_types::{ClientId, Form, TokenHash};
 
 use self::{answer::Answering, resolve::read_resources};
 pub use self::{
-    answer::{Approval, SendBack, Ticked},
+    answer::{Approval, DeviceDecided, SendBack, Ticked},
     page_reason::PageReason,
-    pending::{Pending, PendingResource},
+    pending::{AnswerTo, Pending, PendingResource},
 };
 use crate::{
     port::{Admission, AuditEvent, AuditOutcome, audit::AuditAction, rate_limit::Limit},
@@ -147,7 +147,7 @@ impl AuthorizationServer {
         Ok(Authorize::Pending(Box::new(Pending {
             interaction,
             client,
-            target,
+            answer_to: AnswerTo::Client(target),
             resources,
         })))
     }

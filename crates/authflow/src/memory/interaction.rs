@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl State {
-    fn close_interaction(
+    pub(super) fn close_interaction(
         &mut self,
         id: InteractionId,
         browser: &TokenHash,

@@ -76,6 +76,7 @@ impl UpkeepStore for MemoryStore {
             interactions: purge(&mut state.interactions, limit, |kept| {
                 kept.interaction.expires_at.has_passed(now)
             }),
+            device_codes: state.purge_devices(now, limit),
             grants: state.purge_grants(now, limit),
             tokens: 0,
             sessions: purge(&mut state.sessions, limit, |session| {

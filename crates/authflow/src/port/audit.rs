@@ -38,6 +38,12 @@ pub enum AuditAction {
     Refresh,
     /// A token was issued to a client for itself.
     ClientCredentials,
+    /// A device asked for a code.
+    DeviceAuthorization,
+    /// Somebody typed a device's user code.
+    UserCode,
+    /// Tokens were issued for a device code.
+    RedeemDeviceCode,
     /// A client authenticated, or failed to.
     ClientAuthentication,
     /// A token was introspected.
@@ -63,6 +69,9 @@ impl AuditAction {
             Self::RedeemCode => "redeem_code",
             Self::Refresh => "refresh",
             Self::ClientCredentials => "client_credentials",
+            Self::DeviceAuthorization => "device_authorization",
+            Self::UserCode => "user_code",
+            Self::RedeemDeviceCode => "redeem_device_code",
             Self::ClientAuthentication => "client_authentication",
             Self::Introspect => "introspect",
             Self::Revoke => "revoke",

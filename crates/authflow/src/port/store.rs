@@ -9,6 +9,7 @@
 //! compared with the same clock by the next: the retry window of a refresh token is the store's to measure.
 
 mod client;
+mod device_code;
 mod grant;
 mod interaction;
 mod resource;
@@ -18,6 +19,7 @@ mod upkeep;
 mod user;
 
 pub use client::{AddClient, ClientStore, ClientWithResources};
+pub use device_code::{BeginDevice, ClaimDevice, DeviceCodeStore, PollDevice};
 pub use grant::{CodePeek, GrantStore, GrantSummary, GrantWithStanding, RedeemCode, Standing};
 pub use interaction::{CloseInteraction, Closing, InteractionStore};
 pub use resource::{AddResource, ResourceStore};
@@ -53,11 +55,11 @@ pub type StoreResult<T> = Result<T, StoreError>;
 ///
 /// [`Replay`] is among it: what is used once is decided where codes and tokens are, unless an operator chooses otherwise.
 pub trait Store:
-    ClientStore + ResourceStore + InteractionStore + GrantStore + TokenStore + UpkeepStore + Replay
+    ClientStore + ResourceStore + InteractionStore + DeviceCodeStore + GrantStore + TokenStore + UpkeepStore + Replay
 {
 }
 
-impl<T: ClientStore + ResourceStore + InteractionStore + GrantStore + TokenStore + UpkeepStore + Replay> Store
+impl<T: ClientStore + ResourceStore + InteractionStore + DeviceCodeStore + GrantStore + TokenStore + UpkeepStore + Replay> Store
     for T
 {
 }

@@ -1,5 +1,7 @@
 //! An interaction: an authorization request, found good, that waits for a person in one browser.
 
+use std::net::IpAddr;
+
 use mcp_authflow_types::{ClientId, Prompt, Timestamp, TokenHash};
 
 use super::{GrantedResource, identifier::random_identifier};
@@ -39,8 +41,12 @@ pub struct PendingRequest {
     /// The client's `state`, returned untouched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// SHA-256 of the code verifier, base64url as it came.
-    pub code_challenge: String,
+    /// SHA-256 of the code verifier, base64url as it came; absent for a device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_challenge: Option<String>,
+    /// The device that waits for the answer, where it is one (RFC 8628).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceOrigin>,
     /// Each resource with the scope that can be granted there.
     pub resources: Vec<GrantedResource>,
     /// Whether the client would stay connected while the person is away: whether it may use refresh tokens at all.
@@ -56,9 +62,42 @@ pub struct PendingRequest {
     pub login_hint: Option<String>,
 }
 
+/// The device for which a person decides, and what can be told of it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DeviceOrigin {
+    /// The device code's digest.
+    #[serde(with = "digest_as_text")]
+    pub hash: TokenHash,
+    /// Where the device asked from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// When it asked.
+    pub asked_at: Timestamp,
+}
+
 impl PendingRequest {
     /// Whether the client asked for this prompt.
     pub fn prompts(&self, prompt: Prompt) -> bool {
         self.prompt.contains(&prompt)
+    }
+}
+
+mod digest_as_text {
+    use mcp_authflow_types::{TokenHash, hex};
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        hash: &TokenHash,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(hash.as_bytes()))
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<TokenHash, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+        hex::decode(&text)
+            .map(TokenHash::from_bytes)
+            .ok_or_else(|| serde::de::Error::custom("not a digest"))
     }
 }

@@ -116,7 +116,6 @@ async fn other_grants_are_not_supported() {
         "password",
         "implicit",
         "urn:ietf:params:oauth:grant-type:jwt-bearer",
-        "urn:ietf:params:oauth:grant-type:device_code",
         "urn:ietf:params:oauth:grant-type:token-exchange",
         "Client_Credentials",
         "client_credentials ",

@@ -156,7 +156,7 @@ async fn a_resumed_request_is_the_one_that_was_stored() {
     let first = scene.pending(&Params::authorize("PUB")).await;
     let again = scene.server.resume(first.id(), &Scene::browser()).await.unwrap();
     assert_eq!(first.interaction(), again.interaction());
-    assert_eq!(first.target(), again.target());
+    assert_eq!(first.answer_to(), again.answer_to());
     let named = |pending: &mcp_authflow::Pending| {
         let one = &pending.resources()[0];
         (

@@ -47,7 +47,8 @@ async fn what_a_person_is_to_see_is_kept_with_the_request() {
         (Some(0), Some("alice"))
     );
     assert_eq!(kept.state.as_deref(), Some(STATE));
-    assert_eq!(pending.target().as_str(), request.value("redirect_uri"));
+    let target = pending.answer_to().target().unwrap();
+    assert_eq!(target.as_str(), request.value("redirect_uri"));
     assert_eq!(pending.client().id.as_str(), "PUB");
     assert_eq!(pending.resources()[0].asked.resource.as_str(), R1);
     assert!(pending.offline_access());

@@ -4,6 +4,7 @@
 
 mod authorization;
 mod cors;
+mod device_code;
 mod edge;
 mod form_body;
 mod hang_up;

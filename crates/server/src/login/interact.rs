@@ -2,16 +2,19 @@
 
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Method, request::Parts};
-use mcp_authflow::{Approval, PageReason, Pending, PendingResource, Ticked};
-use mcp_authflow_axum::{Interact, Outcome, Visit};
+use mcp_authflow::{
+    AnswerTo, Approval, DeviceDecided, PageReason, Pending, PendingResource, Ticked,
+    port::rate_limit::retry_after_seconds,
+};
+use mcp_authflow_axum::{DeviceOutcome, DeviceVisit, Interact, Outcome, Visit};
 use mcp_authflow_types::{Form, Prompt, Scope, ScopeToken, scope::OFFLINE_ACCESS};
 
 use super::{People, SignIn, SignedIn, unavailable};
 use crate::{
     http::request_id::RequestId,
     pages::{
-        Account, Application, ConsentProblem, ConsentView, Destination, ErrorView, Identity, LoginProblem,
-        LoginView, OneLine, Problem, ResourceView, ScopeView,
+        Account, Application, ConsentProblem, ConsentView, Destination, DeviceView, ErrorView, Identity,
+        LoginProblem, LoginView, OneLine, Problem, ResourceView, ScopeView,
     },
 };
 
@@ -24,13 +27,21 @@ impl Interact for People {
         }
     }
 
+    async fn device(&self, device: &DeviceVisit) -> DeviceOutcome {
+        self.visit_device(device).await
+    }
+
+    async fn device_decided(&self, decided: DeviceDecided, _parts: &Parts) -> Response {
+        self.device_decided_page(decided)
+    }
+
     async fn refuse(&self, reason: &PageReason, parts: &Parts) -> Response {
         let problem = match reason {
             PageReason::UnknownClient | PageReason::NoClientId => Problem::UnknownClient,
             PageReason::RedirectUri(_) => Problem::UnknownRedirect,
             PageReason::Gone => Problem::RequestEnded,
             PageReason::TooMany { retry_after } => Problem::TooManyRequests {
-                retry_after_seconds: retry_after.as_secs().max(1),
+                retry_after_seconds: retry_after_seconds(*retry_after),
             },
             PageReason::Unavailable { timed_out: true } => Problem::TimedOut,
             PageReason::Unavailable { timed_out: false } => Problem::Unavailable,
@@ -142,7 +153,7 @@ impl People {
             SignIn::Wrong(_) => LoginProblem::WrongCredentials,
             SignIn::Busy => LoginProblem::Unavailable,
             SignIn::TooMany(wait) => LoginProblem::TooManyTries {
-                retry_after_seconds: wait.as_secs().max(1),
+                retry_after_seconds: retry_after_seconds(wait),
             },
             SignIn::Unavailable(error) => {
                 return self.refuse(&unavailable(error), &visit.parts).await;
@@ -187,14 +198,15 @@ impl People {
         let view = LoginView {
             action: visit.page.clone(),
             csrf: self.inner.csrf.token(&visit.browser, &visit.page),
-            application: application(pending, self.now()),
-            destination: Destination::of(pending.target().as_str()),
+            application: Some(application(pending, self.now())),
+            destination: destination(pending),
             username: hint.unwrap_or_default().to_owned(),
             problem,
         };
         let mut page = self.inner.pages.login(&view);
         // An earlier approval may let the redirect that follows a sign-in lead straight to the client.
-        page.form_targets.extend(view.destination.form_targets());
+        page.form_targets
+            .extend(view.destination.iter().flat_map(Destination::form_targets));
         page.into_response()
     }
 
@@ -234,7 +246,8 @@ impl People {
             action: visit.page.clone(),
             csrf: self.inner.csrf.token(&visit.browser, &visit.page),
             application: application(pending, self.now()),
-            destination: Destination::of(pending.target().as_str()),
+            destination: destination(pending),
+            device: self.device_view(pending),
             account: account(who),
             resources,
             offline_access: pending.offline_access().then_some(true),
@@ -242,6 +255,27 @@ impl People {
         };
         self.inner.pages.consent(&view).into_response()
     }
+}
+
+impl People {
+    /// What can be told of the device that waits, where one does.
+    fn device_view(&self, pending: &Pending) -> Option<DeviceView> {
+        match pending.answer_to() {
+            AnswerTo::Client(_) => None,
+            AnswerTo::Device(device) => Some(DeviceView {
+                address: device.address.map(|address| OneLine::name(&address.to_string())),
+                seconds_ago: self.now().since(device.asked_at).as_secs(),
+            }),
+        }
+    }
+}
+
+/// Where the browser is sent afterwards, unless a device waits.
+fn destination(pending: &Pending) -> Option<Destination> {
+    pending
+        .answer_to()
+        .target()
+        .map(|target| Destination::of(target.as_str()))
 }
 
 /// Who is signed in, for a page.

@@ -18,8 +18,10 @@ pub(crate) struct ConsentView {
     pub(crate) csrf: String,
     /// Who asks.
     pub(crate) application: Application,
-    /// Where the code goes. Loopback and private-use addresses are warned about (M-099).
-    pub(crate) destination: Destination,
+    /// Where the code goes. Loopback and private-use addresses are warned about (M-099). None when a device waits.
+    pub(crate) destination: Option<Destination>,
+    /// The device that waits, instead.
+    pub(crate) device: Option<DeviceView>,
     /// Whose account it is.
     pub(crate) account: Account,
     /// What it asks for, resource by resource; `offline_access` is not among the scopes.
@@ -29,6 +31,15 @@ pub(crate) struct ConsentView {
     /// What was wrong with the last answer.
     #[serde(skip)]
     pub(crate) problem: Option<ConsentProblem>,
+}
+
+/// What is known of a device that waits: no more than where and when it asked (RFC 8628 §5.4).
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct DeviceView {
+    /// Where its request came from, if known.
+    pub(crate) address: Option<OneLine>,
+    /// How long ago.
+    pub(crate) seconds_ago: u64,
 }
 
 /// A resource and what is asked for there.

@@ -13,10 +13,10 @@ pub(crate) struct LoginView {
     pub(crate) action: String,
     /// The token that binds the form to this browser and this request.
     pub(crate) csrf: String,
-    /// Who asks and where the browser goes afterwards.
-    pub(crate) application: Application,
-    /// The redirect URI of the request.
-    pub(crate) destination: Destination,
+    /// Who asks; nobody yet when a device's code is still to be typed.
+    pub(crate) application: Option<Application>,
+    /// The redirect URI of the request; none when a device waits for the answer.
+    pub(crate) destination: Option<Destination>,
     /// The name typed last, or a hint; empty for none.
     pub(crate) username: String,
     /// What was wrong with the last try.
@@ -119,7 +119,7 @@ impl LoginProblem {
 }
 
 /// Rounded up, so that a person who waits as told has waited long enough.
-fn wait_in_words(seconds: u64) -> String {
+pub(super) fn wait_in_words(seconds: u64) -> String {
     match seconds {
         0..=1 => "a second".to_owned(),
         2..=90 => format!("{seconds} seconds"),

@@ -16,6 +16,7 @@ mod asset;
 mod consent;
 mod csp;
 mod destination;
+mod device;
 mod error;
 mod home;
 mod login;
@@ -35,8 +36,9 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use serde::Serialize;
 
 use asset::Assets;
-pub(crate) use consent::{ConsentProblem, ConsentView, ResourceView, ScopeView};
+pub(crate) use consent::{ConsentProblem, ConsentView, DeviceView, ResourceView, ScopeView};
 pub(crate) use destination::Destination;
+pub(crate) use device::{DeviceCodeProblem, DeviceCodeView, DeviceDecidedView};
 pub(crate) use error::{ErrorView, Problem};
 pub(crate) use home::{Account, HomeView};
 pub(crate) use login::{Application, Identity, LoginProblem, LoginView};
@@ -45,12 +47,14 @@ pub(crate) use page::Page;
 pub(crate) use setup::{SetupProblem, SetupView};
 
 /// The templates that come with the program; a file of the same name in the operator's folder replaces one.
-const BUILT_IN: [(&str, &str); 9] = [
+const BUILT_IN: [(&str, &str); 11] = [
     ("base.html", include_str!("../../templates/base.html")),
     ("icons.html", include_str!("../../templates/icons.html")),
     ("parts.html", include_str!("../../templates/parts.html")),
     ("login.html", include_str!("../../templates/login.html")),
     ("consent.html", include_str!("../../templates/consent.html")),
+    ("device.html", include_str!("../../templates/device.html")),
+    ("device_decided.html", include_str!("../../templates/device_decided.html")),
     ("error.html", include_str!("../../templates/error.html")),
     ("signed_out.html", include_str!("../../templates/signed_out.html")),
     ("home.html", include_str!("../../templates/home.html")),
@@ -155,7 +159,22 @@ impl Pages {
         let notice = view.problem.map(ConsentProblem::notice);
         let page = self.page(status, "consent.html", view, notice.as_ref());
         // Chromium applies `form-action` to the redirect that answers the form, so the client's address must be in it.
-        page.in_a_pop_up().form_targets(view.destination.form_targets())
+        let destination = view.destination.iter();
+        page.in_a_pop_up()
+            .form_targets(destination.flat_map(Destination::form_targets))
+    }
+
+    /// The form for the code that a device shows, and what was wrong with the last try.
+    pub(crate) fn device(&self, view: &DeviceCodeView) -> Page {
+        let status = view.problem.map_or(StatusCode::OK, DeviceCodeProblem::status);
+        let notice = view.problem.map(DeviceCodeProblem::notice);
+        self.page(status, "device.html", view, notice.as_ref())
+            .retry_after(view.problem.and_then(DeviceCodeProblem::retry_after))
+    }
+
+    /// What was decided about a device.
+    pub(crate) fn device_decided(&self, view: DeviceDecidedView) -> Page {
+        self.page(StatusCode::OK, "device_decided.html", &view, None)
     }
 
     /// What went wrong and what to do about it; every error of an HTML path.

@@ -4,9 +4,9 @@
 //! optional part there and not there.
 
 use super::{
-    Account, Application, ConsentProblem, ConsentView, Destination, ErrorView, HomeView, Identity,
-    LoginProblem, LoginView, Notice, OneLine, Pages, PagesError, Problem, ResourceView, ScopeView,
-    SetupProblem, SetupView, Told,
+    Account, Application, ConsentProblem, ConsentView, Destination, DeviceCodeProblem, DeviceCodeView,
+    DeviceDecidedView, DeviceView, ErrorView, HomeView, Identity, LoginProblem, LoginView, Notice, OneLine,
+    Pages, PagesError, Problem, ResourceView, ScopeView, SetupProblem, SetupView, Told,
 };
 use serde::Serialize;
 
@@ -30,6 +30,13 @@ impl Pages {
         for view in consents(text) {
             let notice = view.problem.map(ConsentProblem::notice);
             self.try_on("consent.html", &view, notice.as_ref())?;
+        }
+        for view in devices(text) {
+            let notice = view.problem.map(DeviceCodeProblem::notice);
+            self.try_on("device.html", &view, notice.as_ref())?;
+        }
+        for is_approved in [true, false] {
+            self.try_on("device_decided.html", &DeviceDecidedView { is_approved }, None)?;
         }
         for view in errors(text) {
             let told = Told {
@@ -108,9 +115,20 @@ pub(super) fn logins(text: &str) -> Vec<LoginView> {
             views.push(LoginView {
                 action: text.to_owned(),
                 csrf: text.to_owned(),
-                application: application.clone(),
-                destination: Destination::of(uri),
+                application: Some(application.clone()),
+                destination: Some(Destination::of(uri)),
                 username: username.to_owned(),
+                problem,
+            });
+        }
+        // Signing in for a device: when it is known who asks, and before.
+        for application in [Some(application), None] {
+            views.push(LoginView {
+                action: text.to_owned(),
+                csrf: text.to_owned(),
+                application,
+                destination: None,
+                username: text.to_owned(),
                 problem,
             });
         }
@@ -151,7 +169,8 @@ pub(super) fn consents(text: &str) -> Vec<ConsentView> {
                     action: text.to_owned(),
                     csrf: text.to_owned(),
                     application: application.clone(),
-                    destination: Destination::of(uri),
+                    destination: Some(Destination::of(uri)),
+                    device: None,
                     account: Account {
                         username: OneLine::name(text),
                         display_name: offline_access.and(name.clone()),
@@ -162,6 +181,42 @@ pub(super) fn consents(text: &str) -> Vec<ConsentView> {
                     problem,
                 });
             }
+        }
+    }
+    let of_devices: Vec<ConsentView> = views
+        .iter()
+        .zip([Some(OneLine::long(text)), None].into_iter().cycle())
+        .map(|(view, address)| ConsentView {
+            destination: None,
+            device: Some(DeviceView {
+                address,
+                seconds_ago: 20,
+            }),
+            ..view.clone()
+        })
+        .collect();
+    views.extend(of_devices);
+    views
+}
+
+/// Forms for a device's code: fresh, with a code brought along, and after every mistake.
+pub(super) fn devices(text: &str) -> Vec<DeviceCodeView> {
+    let problems = DeviceCodeProblem::ALL.into_iter().map(Some);
+    let mut views = Vec::new();
+    for problem in [None].into_iter().chain(problems) {
+        for (user_code, is_brought) in [("", false), (text, false), (text, true)] {
+            views.push(DeviceCodeView {
+                action: text.to_owned(),
+                csrf: text.to_owned(),
+                account: Account {
+                    username: OneLine::name(text),
+                    display_name: is_brought.then(|| OneLine::name(text)),
+                    is_admin: false,
+                },
+                user_code: OneLine::long(user_code),
+                is_brought,
+                problem,
+            });
         }
     }
     views

@@ -8,7 +8,7 @@ use axum::body::to_bytes;
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
 
-use super::rehearsal::{applications, consents, errors, homes, logins, setups};
+use super::rehearsal::{applications, consents, devices, errors, homes, logins, setups};
 use super::*;
 
 /// Text that tries to be markup, an attribute, a template, an address, or something else to the eye. Each keeps
@@ -42,6 +42,8 @@ fn every_page(pages: &Pages, text: &str) -> Vec<Page> {
     let mut all = vec![pages.signed_out()];
     all.extend(logins(text).iter().map(|view| pages.login(view)));
     all.extend(consents(text).iter().map(|view| pages.consent(view)));
+    all.extend(devices(text).iter().map(|view| pages.device(view)));
+    all.extend([true, false].map(|is_approved| pages.device_decided(DeviceDecidedView { is_approved })));
     all.extend(errors(text).iter().map(|view| pages.error(view)));
     all.extend(homes(text).iter().map(|view| pages.home(view)));
     all.extend(setups(text).iter().map(|view| pages.setup(view)));
@@ -167,7 +169,7 @@ fn pages_hold_no_script_no_inline_style_and_nothing_from_elsewhere() {
     // "html" is the doctype's.
     let allowed: BTreeSet<&str> = "action aria-describedby aria-hidden aria-invalid aria-labelledby \
         autocapitalize autocomplete autocorrect autofocus charset checked class content cx cy d fill focusable for \
-        height href html id lang method minlength name r rel required role rx spellcheck stroke stroke-linecap \
+        height href html id lang maxlength method minlength name r rel required role rx spellcheck stroke stroke-linecap \
         stroke-linejoin stroke-width type value viewBox width x y"
         .split_whitespace()
         .collect();
@@ -234,7 +236,7 @@ fn pages_can_be_used_by_everyone() {
 fn consent_html(kind: usize, redirect_uri: &str) -> String {
     let mut view = consents("sample").swap_remove(0);
     view.application = applications("Some Name").swap_remove(kind);
-    view.destination = Destination::of(redirect_uri);
+    view.destination = Some(Destination::of(redirect_uri));
     pages().consent(&view).html
 }
 
@@ -362,7 +364,7 @@ fn only_consent_may_lead_elsewhere_to_the_client_and_on_from_there_by_https() {
         ("sample-app://x", vec!["sample-app:", "https:"]),
         ("javascript:x", vec![]),
     ] {
-        view.destination = Destination::of(uri);
+        view.destination = Some(Destination::of(uri));
         assert_eq!(pages.consent(&view).form_targets, targets);
     }
     assert_eq!(

@@ -57,6 +57,11 @@ name = "Native notes"
 redirect_uris = ["http://127.0.0.1/cb"]
 token_endpoint_auth_method = "none"
 [[client]]
+client_id = "tv"
+name = "Living Room Player"
+token_endpoint_auth_method = "none"
+grant_types = ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]
+[[client]]
 client_id = "svc"
 name = "Machine"
 token_endpoint_auth_method = "client_secret_basic"

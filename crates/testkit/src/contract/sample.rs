@@ -6,11 +6,12 @@ use std::{
 };
 
 use mcp_authflow::{
+    grant::device_code::poll::DeviceStatus,
     port::store::{NewTokens, Rotation},
     record::{
-        AccessTokenRecord, Client, ClientOrigin, ClientProfile, CodeBinding, Grant, GrantId, GrantedResource,
-        Interaction, InteractionId, PendingRequest, RefreshTokenRecord, ResourceRecord, ScopeDescription,
-        Session, User, UserId,
+        AccessTokenRecord, Client, ClientOrigin, ClientProfile, CodeBinding, DeviceCodeRecord, DeviceOrigin,
+        DeviceRequest, Grant, GrantId, GrantedResource, Interaction, InteractionId, PendingRequest,
+        RefreshTokenRecord, ResourceRecord, ScopeDescription, Session, User, UserId,
     },
 };
 use mcp_authflow_types::{
@@ -184,7 +185,8 @@ pub fn interaction(client: &Client) -> Interaction {
         request: PendingRequest {
             redirect_uri: Some("https://client.example/callback".to_owned()),
             state: Some("af0ifjsldkj".to_owned()),
-            code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned(),
+            code_challenge: Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned()),
+            device: None,
             resources: vec![GrantedResource {
                 resource: Resource::parse("https://rs.example/mcp").unwrap(),
                 scope: scope("mcp:read"),
@@ -196,6 +198,67 @@ pub fn interaction(client: &Client) -> Interaction {
         },
         created_at: now(),
         expires_at: in_seconds(600),
+    }
+}
+
+/// A device of a client that waits for ten minutes and polls every five seconds.
+pub fn device(client: &Client) -> DeviceCodeRecord {
+    DeviceCodeRecord {
+        hash: hash(),
+        user_code: hash(),
+        client_id: client.id.clone(),
+        client_generation: client.generation,
+        request: DeviceRequest {
+            resources: vec![GrantedResource {
+                resource: Resource::parse("https://rs.example/mcp").unwrap(),
+                scope: scope("mcp:read"),
+            }],
+            offline_access: true,
+            address: Some(std::net::Ipv4Addr::new(192, 0, 2, 7).into()),
+        },
+        created_at: now(),
+        expires_at: in_seconds(600),
+        interval: Duration::from_secs(5),
+        last_poll_at: None,
+        status: DeviceStatus::Pending,
+    }
+}
+
+/// The interaction in which a person decides about a device, in a browser of its own.
+pub fn interaction_of_device(client: &Client, device: &DeviceCodeRecord) -> Interaction {
+    let mut interaction = interaction(client);
+    interaction.expires_at = device.expires_at;
+    interaction.request = PendingRequest {
+        redirect_uri: None,
+        state: None,
+        code_challenge: None,
+        device: Some(DeviceOrigin {
+            hash: device.hash,
+            address: device.request.address,
+            asked_at: device.created_at,
+        }),
+        resources: device.request.resources.clone(),
+        ..interaction.request
+    };
+    interaction
+}
+
+/// What a subject approves for a device.
+pub fn grant_of_device(
+    client: &Client,
+    subject: &str,
+    resource: &ResourceRecord,
+    device: &DeviceCodeRecord,
+) -> Grant {
+    Grant {
+        code: CodeBinding {
+            hash: device.hash,
+            expires_at: device.expires_at,
+            redirect_uri: None,
+            code_challenge: None,
+            redeemed_at: None,
+        },
+        ..grant(client, subject, resource)
     }
 }
 

@@ -19,6 +19,7 @@ async fn purge(store: &dyn WholeStore, limit: u32) -> Purged {
             return sum;
         }
         sum.interactions += purged.interactions;
+        sum.device_codes += purged.device_codes;
         sum.grants += purged.grants;
         sum.tokens += purged.tokens;
         sum.sessions += purged.sessions;
@@ -154,9 +155,14 @@ pub async fn expired_things_are_purged(store: &dyn WholeStore) {
     token.bucket = AccessToken::bucket_of(long_ago);
     let _ = store.issue_access_token(&token, sample::now()).await.unwrap();
 
+    let mut device = sample::device(&scene.client);
+    device.expires_at = long_ago;
+    let _ = store.begin_device(&device).await.unwrap();
+
     let purged = purge(store, 100).await;
     let expected = Purged {
         interactions: 1,
+        device_codes: 1,
         grants: 0,
         tokens: 1,
         sessions: 1,

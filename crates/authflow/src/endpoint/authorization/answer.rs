@@ -2,15 +2,17 @@
 
 use std::net::IpAddr;
 
-use mcp_authflow_types::{AuthorizationCode, CodeChallenge, ErrorCode, Scope, scope::OFFLINE_ACCESS};
+use mcp_authflow_types::{
+    AuthorizationCode, CodeChallenge, ErrorCode, Scope, Timestamp, scope::OFFLINE_ACCESS,
+};
 
 use super::{
-    Authorize, PageReason, Pending,
+    AnswerTo, Authorize, PageReason, Pending,
     resolve::{Reason, offline_scope},
 };
 use crate::{
     port::{
-        AuditEvent, AuditOutcome,
+        AuditEvent, AuditOutcome, StoreError,
         audit::AuditAction,
         store::{CloseInteraction, Closing},
     },
@@ -20,8 +22,8 @@ use crate::{
     server::AuthorizationServer,
 };
 
-/// An answer on its way to a client: an address that was proven to be the client's. It may carry a code, so `Debug` shows
-/// nothing of it.
+/// An answer on its way: to a client, at an address that was proven to be the client's, or to a page of this server that
+/// says what was decided about a device. It may carry a code, so `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SendBack {
     location: String,
@@ -37,6 +39,28 @@ impl SendBack {
     /// The address to send the browser to, by 303.
     pub fn location(&self) -> &str {
         &self.location
+    }
+}
+
+/// What was decided about a device, as the page says that the person sees last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceDecided {
+    /// The device is connected.
+    Approved,
+    /// It is not.
+    Denied,
+}
+
+impl DeviceDecided {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Approved, Self::Denied];
+
+    /// The path of its page, from the issuer on.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Approved => "/ui/device/approved",
+            Self::Denied => "/ui/device/denied",
+        }
     }
 }
 
@@ -104,7 +128,7 @@ impl AuthorizationServer {
         let Pending {
             interaction,
             client,
-            target,
+            answer_to,
             ..
         } = pending;
         let request = &interaction.request;
@@ -115,11 +139,29 @@ impl AuthorizationServer {
 
         let (resources, offline_access) = left_ticked(request, &approval.ticked);
         if resources.is_empty() {
-            return self.close_denied(&interaction, &target, &back, address).await;
+            return self.close_denied(&interaction, &answer_to, &back, address).await;
         }
-        let code = AuthorizationCode::mint(&self.entropy().draw());
-        let code_challenge =
-            CodeChallenge::parse_s256(&request.code_challenge).map_err(|_| PageReason::Gone)?;
+        let minted = AuthorizationCode::mint(&self.entropy().draw());
+        let code = match (&answer_to, &request.code_challenge) {
+            (AnswerTo::Client(_), Some(code_challenge)) => CodeBinding {
+                hash: minted.hash(),
+                expires_at: now + lifetimes.code,
+                redirect_uri: request.redirect_uri.clone(),
+                code_challenge: Some(
+                    CodeChallenge::parse_s256(code_challenge).map_err(|_| PageReason::Gone)?,
+                ),
+                redeemed_at: None,
+            },
+            // RFC 8628 §3.4: the device has its code already, and fetches the tokens with that.
+            (AnswerTo::Device(device), None) => CodeBinding {
+                hash: device.hash,
+                expires_at: interaction.expires_at,
+                redirect_uri: None,
+                code_challenge: None,
+                redeemed_at: None,
+            },
+            _ => return Err(PageReason::Gone),
+        };
         let expires_at = now + lifetimes.grant;
         let grant = Grant {
             id: GrantId::from_bytes(self.entropy().draw()),
@@ -132,13 +174,7 @@ impl AuthorizationServer {
             offline_access,
             created_at: now,
             expires_at,
-            code: CodeBinding {
-                hash: code.hash(),
-                expires_at: now + lifetimes.code,
-                redirect_uri: request.redirect_uri.clone(),
-                code_challenge: Some(code_challenge),
-                redeemed_at: None,
-            },
+            code,
             revoked_at: None,
         };
         let closing = Closing::Approve {
@@ -146,10 +182,7 @@ impl AuthorizationServer {
             subject_generation: approval.subject_generation,
             keep_client_until: expires_at + lifetimes.unused_client,
         };
-        let closed = self
-            .store()
-            .close_interaction(interaction.id, &interaction.browser, closing, now)
-            .await?;
+        let closed = self.close(&interaction, &answer_to, closing, now).await?;
         let event = |outcome, reason| {
             AuditEvent::new(AuditAction::Consent, outcome, reason)
                 .with_client(&client.id)
@@ -160,7 +193,10 @@ impl AuthorizationServer {
         match closed {
             CloseInteraction::Closed => {
                 self.audit(&event(AuditOutcome::Allowed, "approved"));
-                Ok(back.send(&target, &[("code", code.expose())]))
+                Ok(match &answer_to {
+                    AnswerTo::Client(target) => back.send(target, &[("code", minted.expose())]),
+                    AnswerTo::Device(_) => self.show_decided(DeviceDecided::Approved),
+                })
             }
             CloseInteraction::AlreadyClosed | CloseInteraction::Gone => {
                 self.audit(&event(AuditOutcome::Refused, "the request is over"));
@@ -175,28 +211,55 @@ impl AuthorizationServer {
     /// [`PageReason::Gone`] when the request was answered before.
     pub async fn deny(&self, pending: Pending, address: Option<IpAddr>) -> Result<SendBack, PageReason> {
         let Pending {
-            interaction, target, ..
+            interaction, answer_to, ..
         } = pending;
         let back = Answering {
             issuer: self.settings().issuer.as_str(),
             state: interaction.request.state.as_deref(),
         };
-        self.close_denied(&interaction, &target, &back, address).await
+        self.close_denied(&interaction, &answer_to, &back, address).await
+    }
+
+    /// Closes an interaction; where a device waits, the device is told in the same step.
+    async fn close(
+        &self,
+        interaction: &Interaction,
+        answer_to: &AnswerTo,
+        closing: Closing<'_>,
+        now: Timestamp,
+    ) -> Result<CloseInteraction, StoreError> {
+        let (store, id, browser) = (self.store(), interaction.id, &interaction.browser);
+        match answer_to {
+            AnswerTo::Client(_) => store.close_interaction(id, browser, closing, now).await,
+            AnswerTo::Device(device) => store.close_device(&device.hash, id, browser, closing, now).await,
+        }
+    }
+
+    /// The page that says what was decided about a device. It is the same for every device, and says nothing of it.
+    fn show_decided(&self, decided: DeviceDecided) -> SendBack {
+        SendBack {
+            location: format!("{}{}", self.settings().issuer.path(), decided.path()),
+        }
     }
 
     async fn close_denied(
         &self,
         interaction: &Interaction,
-        target: &RedirectTarget,
+        answer_to: &AnswerTo,
         back: &Answering<'_>,
         address: Option<IpAddr>,
     ) -> Result<SendBack, PageReason> {
         let closed = self
-            .store()
-            .close_interaction(interaction.id, &interaction.browser, Closing::Deny, self.now())
+            .close(interaction, answer_to, Closing::Deny, self.now())
             .await?;
         let (reason, answer) = match closed {
-            CloseInteraction::Closed => ("denied", Ok(back.send_error(target, ErrorCode::AccessDenied))),
+            CloseInteraction::Closed => (
+                "denied",
+                Ok(match answer_to {
+                    AnswerTo::Client(target) => back.send_error(target, ErrorCode::AccessDenied),
+                    AnswerTo::Device(_) => self.show_decided(DeviceDecided::Denied),
+                }),
+            ),
             CloseInteraction::AlreadyClosed | CloseInteraction::Gone => {
                 ("the request is over", Err(PageReason::Gone))
             }
@@ -217,12 +280,15 @@ impl AuthorizationServer {
                 .with_client(&pending.interaction.client_id)
                 .with_address(address),
         );
-        let state = pending.interaction.request.state.as_deref();
-        Answering {
+        let back = Answering {
             issuer: self.settings().issuer.as_str(),
-            state,
+            state: pending.interaction.request.state.as_deref(),
+        };
+        match &pending.answer_to {
+            AnswerTo::Client(target) => back.send_error(target, code),
+            // A device cannot say `prompt=none`: there is no page of which it knows.
+            AnswerTo::Device(_) => self.show_decided(DeviceDecided::Denied),
         }
-        .send_error(&pending.target, code)
     }
 }
 

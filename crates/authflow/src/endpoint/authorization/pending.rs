@@ -6,7 +6,9 @@ use mcp_authflow_types::{Prompt, Resource, TokenHash};
 
 use super::PageReason;
 use crate::{
-    record::{Client, GrantedResource, Interaction, InteractionId, RedirectTarget, ResourceRecord},
+    record::{
+        Client, DeviceOrigin, GrantedResource, Interaction, InteractionId, RedirectTarget, ResourceRecord,
+    },
     server::AuthorizationServer,
 };
 
@@ -15,8 +17,28 @@ use crate::{
 pub struct Pending {
     pub(super) interaction: Interaction,
     pub(super) client: Arc<Client>,
-    pub(super) target: RedirectTarget,
+    pub(super) answer_to: AnswerTo,
     pub(super) resources: Vec<PendingResource>,
+}
+
+/// Where the answer of a person goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerTo {
+    /// To the client, at an address that is proven to be the client's.
+    Client(RedirectTarget),
+    /// To a device that waits for it (RFC 8628). The person sees no more of the device than its user code: say so, say
+    /// where it asked from, and warn of whoever sends codes to others (RFC 8628 §5.4).
+    Device(DeviceOrigin),
+}
+
+impl AnswerTo {
+    /// The client's address, unless a device waits.
+    pub fn target(&self) -> Option<&RedirectTarget> {
+        match self {
+            Self::Client(target) => Some(target),
+            Self::Device(_) => None,
+        }
+    }
 }
 
 /// A resource of a request.
@@ -40,8 +62,8 @@ impl Pending {
     }
 
     /// Where the answer will go.
-    pub fn target(&self) -> &RedirectTarget {
-        &self.target
+    pub fn answer_to(&self) -> &AnswerTo {
+        &self.answer_to
     }
 
     /// What is asked for, resource by resource.
@@ -88,7 +110,10 @@ impl AuthorizationServer {
             .filter(|client| client.is_current(now) && client.generation == interaction.client_generation)
             .ok_or(PageReason::Gone)?;
         // Proven again: a client that changed its redirect URIs meanwhile gets nothing at the old one.
-        let target = client.redirect_target(interaction.request.redirect_uri.as_deref())?;
+        let answer_to = match &interaction.request.device {
+            Some(device) => AnswerTo::Device(device.clone()),
+            None => AnswerTo::Client(client.redirect_target(interaction.request.redirect_uri.as_deref())?),
+        };
         let resources = interaction
             .request
             .resources
@@ -105,7 +130,7 @@ impl AuthorizationServer {
         Ok(Pending {
             interaction,
             client,
-            target,
+            answer_to,
             resources,
         })
     }
@@ -117,7 +142,9 @@ impl AuthorizationServer {
     /// [`PageReason::Unavailable`] when the store cannot be asked.
     pub async fn is_approved_already(&self, pending: &Pending, subject: &str) -> Result<bool, PageReason> {
         let request = &pending.interaction.request;
-        if !pending.client.can_prove_itself() || request.prompts(Prompt::Consent) {
+        // Nobody can tell whose device it is that asks, whoever made the program on it (RFC 8628 §5.4).
+        let is_device = request.device.is_some();
+        if is_device || !pending.client.can_prove_itself() || request.prompts(Prompt::Consent) {
             return Ok(false);
         }
         let now = self.now();

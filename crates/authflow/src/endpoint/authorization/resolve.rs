@@ -18,7 +18,7 @@ use crate::{
 /// Why a request is sent back: everything after the redirect URI was proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub(super) enum Reason {
+pub(crate) enum Reason {
     #[error("a parameter is given more than once")]
     Repeated,
     #[error("response_type is missing")]
@@ -54,7 +54,7 @@ pub(super) enum Reason {
 }
 
 impl Reason {
-    pub(super) const fn code(self) -> ErrorCode {
+    pub(crate) const fn code(self) -> ErrorCode {
         match self {
             Self::Repeated
             | Self::NoResponseType
@@ -102,7 +102,7 @@ impl Reason {
 const MAX_STATE_BYTES: usize = 4_096;
 
 /// A resource that may be asked for, with its record where it has one.
-type Resolved = (Resource, Option<Arc<ResourceRecord>>);
+pub(crate) type Resolved = (Resource, Option<Arc<ResourceRecord>>);
 
 impl AuthorizationServer {
     /// Checks everything that may go back to the client, and narrows what is asked for to what can be granted.
@@ -174,7 +174,8 @@ impl AuthorizationServer {
         let request = PendingRequest {
             redirect_uri: query.value("redirect_uri").map(str::to_owned),
             state: query.value("state").map(str::to_owned),
-            code_challenge: code_challenge.digest().to_text(),
+            code_challenge: Some(code_challenge.digest().to_text()),
+            device: None,
             resources: resources.iter().map(|one| one.asked.clone()).collect(),
             offline_access: may_refresh,
             prompt,
@@ -187,7 +188,8 @@ impl AuthorizationServer {
         Ok((request, resources))
     }
 
-    fn resolve_resources(
+    /// Finds the resources that are wanted, or the one that is meant when none is.
+    pub(crate) fn resolve_resources(
         &self,
         client: &Client,
         wanted: &[Resource],
@@ -221,7 +223,7 @@ impl AuthorizationServer {
 }
 
 /// The `resource` parameters, repetitions folded.
-pub(super) fn read_resources(query: &Form<'_>) -> Result<Vec<Resource>, Reason> {
+pub(crate) fn read_resources(query: &Form<'_>) -> Result<Vec<Resource>, Reason> {
     let mut resources: Vec<Resource> = Vec::new();
     for value in query.values("resource") {
         let resource = Resource::parse(value).map_err(|_| Reason::Resource)?;
@@ -258,7 +260,7 @@ fn default_scope(record: &ResourceRecord, on_offer: &Scope) -> Scope {
 
 /// Narrows what is asked for, resource by resource. Nothing asked for means one scope: a small default, never everything.
 /// `offline_access` belongs to no resource and rides along.
-fn narrow(client: &Client, asked: &Scope, resources: Vec<Resolved>) -> Result<Vec<PendingResource>, Reason> {
+pub(crate) fn narrow(client: &Client, asked: &Scope, resources: Vec<Resolved>) -> Result<Vec<PendingResource>, Reason> {
     let offline = asked.narrow_to(&offline_scope());
     let offline = if client.may_use(GrantType::RefreshToken) {
         offline

@@ -9,6 +9,8 @@ use super::StoreResult;
 pub struct Purged {
     /// Interactions.
     pub interactions: u64,
+    /// Device codes, some time after their end.
+    pub device_codes: u64,
     /// Grants that ended, with their refresh tokens, and grants whose code was never redeemed.
     pub grants: u64,
     /// Access and refresh tokens.

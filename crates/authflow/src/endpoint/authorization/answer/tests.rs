@@ -6,7 +6,8 @@ fn request(offline_access: bool, asked: &[(&str, &str)]) -> PendingRequest {
     PendingRequest {
         redirect_uri: None,
         state: None,
-        code_challenge: String::new(),
+        code_challenge: None,
+        device: None,
         resources: asked
             .iter()
             .map(|(resource, scope)| GrantedResource {
