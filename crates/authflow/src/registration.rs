@@ -45,8 +45,8 @@
 
 mod handler;
 mod hooks;
-pub(crate) mod keys;
 mod judge;
+pub(crate) mod keys;
 mod metadata;
 mod redirect_uri;
 mod registry;

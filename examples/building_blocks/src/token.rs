@@ -88,7 +88,7 @@ pub(crate) async fn token(
     match GrantType::parse(value("grant_type")?) {
         Some(GrantType::AuthorizationCode) => {
             app.waiting
-                .redeem(value("code")?, client_id, value("code_verifier")?)?
+                .redeem(value("code")?, client_id, value("code_verifier")?)?;
         }
         Some(GrantType::DeviceCode) => app.waiting.poll(value("device_code")?, client_id)?,
         _ => return Err(ErrorReply::unsupported_grant_type("codes and device codes only").into()),
