@@ -1,9 +1,11 @@
 //! What single parts cost, measured in this process: the memory of a live token, a limiter's check.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use mcp_authflow::SlidingWindowRateLimiter;
 use mcp_authflow::memory::MemoryStore;
 use mcp_authflow::port::store::{AddClient, ClientStore, IssueAccessToken, TokenStore};
 use mcp_authflow::record::AccessTokenRecord;
@@ -31,13 +33,58 @@ pub(super) struct TokenMemory {
 /// Measures every part; the tables for a document.
 pub(super) fn measure(runtime: &tokio::runtime::Runtime) -> Result<String> {
     let memory = runtime.block_on(token_memory())?;
+    let mut limiter = String::new();
+    for tries in LIMITS {
+        let cost = runtime.block_on(limiter_check(tries))?;
+        let (admitted, refused) = (cost.admitted.as_nanos(), cost.refused.as_nanos());
+        limiter += &format!("| {tries} | {admitted} | {refused} |\n");
+    }
     Ok(format!(
         "\nMemory: {TOKENS} live access tokens in the memory store take {:.0} bytes each (resident memory of the process); \
-         storing one took {:.2} µs in the middle and {:.2} ms at most.\n",
+         storing one took {:.2} µs in the middle and {:.2} ms at most.\n\n\
+         A check of the sliding-window limiter in memory, the window full:\n\n\
+         | tries a window | ns, admitted | ns, refused |\n|---:|---:|---:|\n{limiter}",
         memory.bytes,
         memory.median_insert.as_secs_f64() * 1e6,
         memory.longest_insert.as_secs_f64() * 1e3,
     ))
+}
+
+/// The limits whose checks are compared: the cost must not grow with the limit.
+const LIMITS: [u32; 3] = [10, 10_000, 100_000];
+const CHECKS: u32 = 200_000;
+
+/// What a check of the limiter takes.
+struct LimiterCheck {
+    /// One try leaves the window, one enters.
+    admitted: Duration,
+    /// The window is full.
+    refused: Duration,
+}
+
+/// Checks a key whose window is full, while time passes so that each check is admitted, and while it stands still.
+async fn limiter_check(tries: u32) -> Result<LimiterCheck> {
+    const WINDOW: Duration = Duration::from_secs(60);
+    let now = Arc::new(AtomicU64::new(0));
+    let shown = now.clone();
+    let stopwatch = Arc::new(move || Duration::from_nanos(shown.load(Ordering::Relaxed)));
+    let limiter = SlidingWindowRateLimiter::in_memory("bench", tries, WINDOW, stopwatch)?;
+    let step = u64::try_from(WINDOW.as_nanos())? / u64::from(tries) + 1;
+    let pass = async |checks: u32, step: u64| {
+        let mut admitted = 0_u32;
+        let start = Instant::now();
+        for _ in 0..checks {
+            now.fetch_add(step, Ordering::Relaxed);
+            admitted += u32::from(limiter.is_allowed("198.51.100.7").await);
+        }
+        (start.elapsed() / checks, admitted)
+    };
+    pass(tries, step).await;
+    let (admitted, count) = pass(CHECKS, step).await;
+    ensure!(count == CHECKS, "{} checks were refused", CHECKS - count);
+    let (refused, count) = pass(CHECKS, 0).await;
+    ensure!(count <= 1, "{count} checks too many were admitted");
+    Ok(LimiterCheck { admitted, refused })
 }
 
 /// Fills a memory store with live access tokens of one machine client.
