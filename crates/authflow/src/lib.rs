@@ -18,6 +18,7 @@
 pub mod client_auth;
 pub mod endpoint;
 pub mod grant;
+mod imported;
 pub mod memory;
 pub mod port;
 mod rate_limiter;

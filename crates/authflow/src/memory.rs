@@ -9,6 +9,7 @@ mod buckets;
 mod client;
 mod device_code;
 mod grant;
+mod imported_token;
 mod interaction;
 mod rate_limit;
 mod replay;
@@ -92,6 +93,7 @@ struct State {
     usernames: HashMap<UserId, String>,
     sessions: HashMap<TokenHash, Session>,
     replay: replay::Memory,
+    imported: imported_token::Imported,
     key_fingerprint: Option<[u8; 32]>,
 }
 

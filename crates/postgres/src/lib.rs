@@ -36,6 +36,7 @@ mod connection;
 mod device_code;
 mod error;
 mod grant;
+mod imported_token;
 mod interaction;
 mod partition;
 mod replay;

@@ -31,6 +31,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "device",
         sql: include_str!("../migrations/0003_device.sql"),
     },
+    Migration {
+        number: 4,
+        name: "imported_tokens",
+        sql: include_str!("../migrations/0004_imported_tokens.sql"),
+    },
 ];
 
 /// The advisory lock of this store, `authflow` in ASCII: one node migrates, one node cleans up, one first account is made.

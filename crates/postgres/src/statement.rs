@@ -43,6 +43,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         crate::interaction::STATEMENTS,
         crate::device_code::STATEMENTS,
         crate::grant::STATEMENTS,
+        crate::imported_token::STATEMENTS,
         crate::token::STATEMENTS,
         crate::user::STATEMENTS,
         crate::session::STATEMENTS,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use mcp_authflow::port::{
     StoreError,
-    store::{KeyFingerprint, Purged, StoreResult, UpkeepStore},
+    store::{KeyFingerprint, Purged, StoreResult, TokenCounts, UpkeepStore},
+    token_storage::TokenCount,
 };
 use mcp_authflow_types::Timestamp;
 use tokio_postgres::types::Type;
@@ -38,6 +39,7 @@ pub(crate) const STATEMENTS: &[&Statement] = &[
     &PURGE_STRAY_ACCESS,
     &PURGE_STRAY_REFRESH,
     &HAS_STRAYS,
+    &COUNT_TOKENS,
 ];
 
 static PROBE: Statement = Statement {
@@ -117,6 +119,15 @@ static HAS_STRAYS: Statement = Statement {
     types: &[],
 };
 
+static COUNT_TOKENS: Statement = Statement {
+    sql: "SELECT a.*, r.* FROM (SELECT count(*) FILTER (WHERE expires_at > authflow.clock()) AS live_access, \
+          count(*) FILTER (WHERE expires_at <= authflow.clock()) AS expired_access FROM authflow.access_tokens) a, \
+          (SELECT count(*) FILTER (WHERE spent_at IS NULL AND expires_at > authflow.clock()) AS live_refresh, \
+          count(*) FILTER (WHERE spent_at IS NULL AND expires_at <= authflow.clock()) AS expired_refresh, \
+          count(*) FILTER (WHERE spent_at IS NOT NULL) AS spent_refresh FROM authflow.refresh_tokens) r",
+    types: &[],
+};
+
 #[async_trait::async_trait]
 impl UpkeepStore for PostgresStore {
     async fn probe(&self, _now: Timestamp) -> StoreResult<Timestamp> {
@@ -142,6 +153,7 @@ impl UpkeepStore for PostgresStore {
             sessions: delete(&ask, &PURGE_SESSIONS, limit).await?,
             clients: delete(&ask, &PURGE_CLIENTS, limit).await?,
             one_time_uses: delete(&ask, &crate::replay::FORGET, limit).await?,
+            imported_tokens: delete(&ask, &crate::imported_token::PURGE, limit).await?,
             tokens: 0,
         };
         for (tokens, stray) in [
@@ -160,6 +172,29 @@ impl UpkeepStore for PostgresStore {
             }
         }
         Ok(purged)
+    }
+
+    async fn count_tokens(&self, _now: Timestamp) -> StoreResult<TokenCounts> {
+        let ask = self.ask_within(CLEAN_UP);
+        let transaction = ask.begin().await?;
+        transaction.batch(GIVE_WAY).await?;
+        let rows = transaction.rows(&COUNT_TOKENS, &[]).await?;
+        transaction.commit().await?;
+        let count = |column| {
+            let count: i64 = rows.first().map_or(Ok(0), |row| field(row, column))?;
+            Ok(u64::try_from(count).unwrap_or(0))
+        };
+        Ok(TokenCounts {
+            access_tokens: TokenCount {
+                live: count("live_access")?,
+                expired: count("expired_access")?,
+            },
+            refresh_tokens: TokenCount {
+                live: count("live_refresh")?,
+                expired: count("expired_refresh")?,
+            },
+            spent_refresh_tokens: count("spent_refresh")?,
+        })
     }
 
     async fn pin_server_key(&self, fingerprint: &[u8; 32]) -> StoreResult<KeyFingerprint> {

@@ -113,6 +113,18 @@ pub(crate) async fn apply(path: &Path, store: &dyn Store, accounts: &dyn Account
     Ok(())
 }
 
+/// Reads the file and adds the clients that are missing; nothing else of it.
+pub(crate) async fn apply_clients(path: &Path, store: &dyn Store) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    for client in read(&text, path)?.client {
+        let id = client.client_id.clone();
+        add_client(client, store)
+            .await
+            .with_context(|| format!("client \"{id}\""))?;
+    }
+    Ok(())
+}
+
 fn read(text: &str, path: &Path) -> Result<File, ConfigError> {
     toml::from_str(text).map_err(|error| malformed(text, path, &error))
 }

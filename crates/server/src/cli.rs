@@ -6,6 +6,7 @@
 
 pub(crate) mod client;
 mod config;
+mod import;
 mod migrate;
 mod output;
 pub(crate) mod resource;
@@ -83,7 +84,9 @@ enum Verb {
     /// Resources: the MCP servers that tokens are for
     #[command(subcommand)]
     Resource(resource::ResourceVerb),
-    /// Look into tokens and revoke them
+    /// Copy the live tokens of the Python package's tables, without signing anyone out
+    Import(Box<import::ImportVerb>),
+    /// Look into tokens, count and revoke them
     #[command(subcommand)]
     Token(token::TokenVerb),
 }
@@ -146,6 +149,7 @@ async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result
         Verb::Resource(verb) => {
             with_store(&config, async |opened| verb.run(opened, &config, output).await).await
         }
+        Verb::Import(verb) => with_store(&config, async |opened| verb.run(opened, &config, output).await).await,
         Verb::Token(verb) => with_store(&config, async |opened| verb.run(opened, output).await).await,
     }
 }

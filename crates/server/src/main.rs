@@ -5,6 +5,7 @@
 //! | `cli/` | one verb a file |
 //! | `config/` | file, environment and flags, checked together |
 //! | `wire` | where ports meet adapters |
+//! | `import/` | moving over from the Python package |
 //! | `login/` | local accounts: sign-in, consent, first account |
 //! | `pages/` | what people see |
 //! | `http/` | listener, proxies, request ids, health |
@@ -16,6 +17,7 @@ mod cli;
 mod config;
 mod environment;
 mod http;
+mod import;
 mod log;
 mod login;
 mod pages;

@@ -1,5 +1,6 @@
 //! Where ports meet adapters.
 
+mod fetch;
 mod shared;
 
 use std::{
@@ -14,19 +15,20 @@ use anyhow::{Context as _, bail};
 use mcp_authflow::{
     AuthorizationServer, Ports,
     memory::MemoryStore,
-    port::{AccountStore, Clock, Entropy, Store, store::KeyFingerprint},
+    port::{AccountStore, Clock, Entropy, OldTokens, Store, store::KeyFingerprint},
 };
 use mcp_authflow_jose::ServerKey;
 use mcp_authflow_postgres::{PostgresConfig, PostgresStore};
 use mcp_authflow_sqlite::{ServingLock, SqliteOptions, SqliteStore, lock_for_serving};
 
+use self::fetch::Outbound;
+pub(crate) use self::shared::Shared;
 use crate::{
     audit_trail::AuditTrail,
     config::{Config, Database},
+    import::ReadThrough,
     system::{SystemClock, SystemEntropy},
 };
-
-pub(crate) use self::shared::Shared;
 
 /// What the store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +112,28 @@ impl Opened {
             config.settings.clone(),
             Ports {
                 store: self.store.clone(),
+                key: self.key.clone(),
                 rate_limit: shared.rate_limit.clone(),
                 replay: shared.replay.clone(),
+                old_tokens: self.old_tokens(config),
+                fetch: Arc::new(Outbound::new(&config.issuer, config.listen, &config.fetch_networks)),
                 clock,
                 entropy: Arc::new(SystemEntropy),
                 audit: Arc::new(AuditTrail),
             },
         )
+    }
+
+    /// The Python package's tables, where its tokens are honoured until they are copied.
+    fn old_tokens(&self, config: &Config) -> Option<Arc<dyn OldTokens>> {
+        let url = config.import.read_through.as_deref()?;
+        Some(Arc::new(ReadThrough::new(
+            url,
+            self.store.clone(),
+            self.accounts.clone(),
+            config.settings.clone(),
+            config.import.clone(),
+        )))
     }
 
     /// Lets go of the store; an embedded file is left whole, without a log beside it.

@@ -32,6 +32,7 @@ mod client;
 mod device_code;
 mod error;
 mod grant;
+mod imported_token;
 mod interaction;
 mod lock;
 mod migrate;

@@ -32,6 +32,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "device",
         sql: include_str!("../migrations/0003_device.sql"),
     },
+    Migration {
+        number: 4,
+        name: "imported_tokens",
+        sql: include_str!("../migrations/0004_imported_tokens.sql"),
+    },
 ];
 
 /// What is kept about migrations themselves.
@@ -161,6 +166,7 @@ mod tests {
             crate::client::STATEMENTS,
             crate::device_code::STATEMENTS,
             crate::grant::STATEMENTS,
+            crate::imported_token::STATEMENTS,
             crate::interaction::STATEMENTS,
             crate::replay::STATEMENTS,
             crate::resource::STATEMENTS,
@@ -183,13 +189,16 @@ mod tests {
         let nouns = [
             crate::device_code::STATEMENTS,
             crate::grant::STATEMENTS,
+            crate::imported_token::STATEMENTS,
             crate::interaction::STATEMENTS,
             crate::replay::STATEMENTS,
             crate::session::STATEMENTS,
             crate::token::STATEMENTS,
             crate::upkeep::STATEMENTS,
         ];
-        for (name, sql) in nouns.into_iter().flatten() {
+        // What an operator counts is no request.
+        let of_requests = |(name, _): &&(&str, &str)| !name.starts_with("COUNT_");
+        for (name, sql) in nouns.into_iter().flatten().filter(of_requests) {
             let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             // Unbound parameters are NULL, which is all that a plan needs.
             let mut rows = plan.raw_query();

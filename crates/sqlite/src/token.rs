@@ -99,18 +99,21 @@ pub(crate) fn add(
         // The grant was there a moment ago. An error undoes the whole step.
         return Err(rusqlite::Error::StatementChangedRows(0));
     }
-    if let Some(token) = refresh_token {
-        connection
-            .prepare_cached(ADD_REFRESH_TOKEN)?
-            .execute(named_params! {
-                ":bucket": token.bucket,
-                ":hash": token.hash.as_bytes(),
-                ":grant_id": token.grant.as_bytes(),
-                ":issued_at": token.issued_at.seconds(),
-                ":expires_at": token.expires_at.seconds(),
-            })?;
-    }
-    Ok(())
+    refresh_token.map_or(Ok(()), |token| add_refresh_token(connection, token))
+}
+
+/// Stores a refresh token beneath a grant that was found standing in the same transaction.
+pub(crate) fn add_refresh_token(connection: &Connection, token: &RefreshTokenRecord) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(ADD_REFRESH_TOKEN)?
+        .execute(named_params! {
+            ":bucket": token.bucket,
+            ":hash": token.hash.as_bytes(),
+            ":grant_id": token.grant.as_bytes(),
+            ":issued_at": token.issued_at.seconds(),
+            ":expires_at": token.expires_at.seconds(),
+        })
+        .map(drop)
 }
 
 /// Reads an access token, unless its resource had no registration and needs one.

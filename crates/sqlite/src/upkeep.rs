@@ -1,10 +1,16 @@
 //! Keeping the store itself in order.
 
-use mcp_authflow::port::store::{KeyFingerprint, Purged, StoreResult, UpkeepStore};
+use mcp_authflow::port::{
+    store::{KeyFingerprint, Purged, StoreResult, TokenCounts, UpkeepStore},
+    token_storage::TokenCount,
+};
 use mcp_authflow_types::{AccessToken, RefreshToken, Timestamp};
-use rusqlite::{Connection, ToSql, named_params};
+use rusqlite::{Connection, Row, ToSql, named_params};
 
-use crate::{SqliteStore, sql::statements};
+use crate::{
+    SqliteStore,
+    sql::{in_one_snapshot, statements},
+};
 
 statements! {
     PROBE = "SELECT EXISTS (SELECT 1 FROM migrations WHERE number = 1)";
@@ -22,6 +28,11 @@ statements! {
         (SELECT bucket, hash FROM refresh_tokens WHERE bucket < :bucket LIMIT :limit)";
     PIN_KEY = "INSERT INTO settings (name, value) VALUES ('server_key_fingerprint', :fingerprint)
         ON CONFLICT (name) DO NOTHING";
+    COUNT_ACCESS_TOKENS = "SELECT count(*) FILTER (WHERE expires_at > :now), count(*) FILTER (WHERE expires_at <= :now)
+        FROM access_tokens";
+    COUNT_REFRESH_TOKENS = "SELECT count(*) FILTER (WHERE spent_at IS NULL AND expires_at > :now),
+        count(*) FILTER (WHERE spent_at IS NULL AND expires_at <= :now), count(*) FILTER (WHERE spent_at IS NOT NULL)
+        FROM refresh_tokens";
     IS_KEY = "SELECT value = :fingerprint FROM settings WHERE name = 'server_key_fingerprint'";
 }
 
@@ -43,6 +54,7 @@ fn purge(connection: &Connection, now: Timestamp, limit: u32) -> rusqlite::Resul
         sessions: delete(connection, PURGE_SESSIONS, expired)?,
         clients: delete(connection, PURGE_CLIENTS, expired)?,
         one_time_uses: crate::replay::forget(connection, now, limit)?,
+        imported_tokens: crate::imported_token::purge(connection, now, limit)?,
     })
 }
 
@@ -56,6 +68,30 @@ impl UpkeepStore for SqliteStore {
 
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> StoreResult<Purged> {
         self.write(move |connection| purge(connection, now, limit)).await
+    }
+
+    async fn count_tokens(&self, now: Timestamp) -> StoreResult<TokenCounts> {
+        self.read(move |connection| {
+            let key = named_params! {":now": now.seconds()};
+            let count = |row: &Row<'_>, column| row.get(column).map(|count: i64| count.unsigned_abs());
+            let both = |row: &Row<'_>| {
+                Ok(TokenCount {
+                    live: count(row, 0)?,
+                    expired: count(row, 1)?,
+                })
+            };
+            in_one_snapshot(connection, |connection| {
+                let mut refresh = connection.prepare_cached(COUNT_REFRESH_TOKENS)?;
+                let (refresh_tokens, spent_refresh_tokens) =
+                    refresh.query_row(key, |row| Ok((both(row)?, count(row, 2)?)))?;
+                Ok(TokenCounts {
+                    access_tokens: connection.prepare_cached(COUNT_ACCESS_TOKENS)?.query_row(key, both)?,
+                    refresh_tokens,
+                    spent_refresh_tokens,
+                })
+            })
+        })
+        .await
     }
 
     async fn pin_server_key(&self, fingerprint: &[u8; 32]) -> StoreResult<KeyFingerprint> {

@@ -40,6 +40,7 @@ pub mod client;
 pub mod coverage;
 pub mod device_code;
 pub mod grant;
+pub mod imported_token;
 pub mod interaction;
 pub mod race;
 pub mod refresh_token;
@@ -171,6 +172,16 @@ macro_rules! store_contract {
             refresh_token: a_token_of_an_ended_grant_is_gone;
             refresh_token: nothing_lives_after_a_revocation_that_raced_with_a_rotation;
             refresh_token: a_chain_never_forks;
+            imported_token: an_imported_access_token_is_good_like_one_of_ours;
+            imported_token: an_imported_refresh_token_is_exchanged_like_one_of_ours;
+            imported_token: a_token_that_was_taken_in_before_is_left_as_it_is;
+            imported_token: the_two_kinds_are_taken_in_apart;
+            imported_token: a_token_of_nobody_is_not_taken_in;
+            imported_token: what_ends_a_client_or_a_subject_ends_its_imported_tokens;
+            imported_token: an_imported_token_lives_with_the_registration_of_its_resource;
+            imported_token: of_many_racing_imports_of_a_token_one_takes_it_in;
+            imported_token: a_claim_stays;
+            imported_token: entries_are_forgotten_when_their_time_has_passed;
             registration: a_token_lives_with_the_registration_of_its_resource;
             registration: an_unregistered_resource_on_loopback_is_good_where_that_is_enough;
             registration: a_grant_tells_which_of_its_resources_are_gone;
@@ -222,6 +233,7 @@ macro_rules! store_contract {
             upkeep: expired_things_are_purged;
             upkeep: grants_go_with_their_end_or_with_a_code_that_nobody_redeemed;
             upkeep: a_purge_respects_its_limit;
+            upkeep: tokens_are_counted_by_what_they_are_good_for;
         }
     };
     (@laws $make_store:expr; $($noun:ident: $law:ident;)+) => {
@@ -246,6 +258,7 @@ mod tests {
             ("coverage", include_str!("contract/coverage.rs")),
             ("device_code", include_str!("contract/device_code.rs")),
             ("grant", include_str!("contract/grant.rs")),
+            ("imported_token", include_str!("contract/imported_token.rs")),
             ("interaction", include_str!("contract/interaction.rs")),
             ("refresh_token", include_str!("contract/refresh_token.rs")),
             ("registration", include_str!("contract/registration.rs")),

@@ -10,15 +10,16 @@ use mcp_authflow::{
     memory::MemoryStore,
     port::{
         OneTimeUse, RecordOnce, Replay, StoreError,
+        token_storage::TokenKind,
         store::{
             AccessTokenPeek, AddClient, AddResource, BeginDevice, ClaimDevice, ClientStore, ClientWithResources, CloseInteraction,
-            Closing, CodePeek, DeviceCodeStore, GrantStore, GrantSummary, InteractionStore, IssueAccessToken, KeyFingerprint,
+            Closing, CodePeek, DeviceCodeStore, GrantStore, GrantSummary, ImportToken, ImportedEntry, ImportedTokenStore, InteractionStore, IssueAccessToken, KeyFingerprint,
             NewTokens, PollDevice, Purged, RedeemCode, RefreshTokenPeek, ResourceStore, RotateRefreshToken, Rotation,
-            StoreResult, TokenStore, UpkeepStore,
+            StoreResult, TokenCounts, TokenStore, UpkeepStore,
         },
     },
     record::{
-        AccessTokenRecord, Client, DeviceCodeRecord, GrantId, GrantedResource, Interaction, InteractionId, ResourceRecord,
+        AccessTokenRecord, Client, DeviceCodeRecord, GrantId, GrantedResource, ImportedToken, Interaction, InteractionId, ResourceRecord,
     },
 };
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash, secret::ExpiryBucket};
@@ -216,9 +217,15 @@ hand_on! {
     Replay REPLAY_VERBS {
         record_once(once: &OneTimeUse, now: Timestamp) -> RecordOnce;
     }
+    ImportedTokenStore IMPORTED_TOKEN_VERBS {
+        import_tokens(tokens: &[ImportedToken], now: Timestamp) -> Vec<ImportToken>;
+        find_imported(kind: TokenKind, token: &TokenHash) -> Option<ImportedEntry>;
+        claim_imported(token: &TokenHash) -> bool;
+    }
     UpkeepStore UPKEEP_VERBS {
         probe(now: Timestamp) -> Timestamp;
         purge_expired(now: Timestamp, limit: u32) -> Purged;
+        count_tokens(now: Timestamp) -> TokenCounts;
         pin_server_key(fingerprint: &[u8; 32]) -> KeyFingerprint;
     }
 }

@@ -363,6 +363,14 @@ impl TestServer {
         self.place.run(verb)
     }
 
+    /// The same with any number of words.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_all<'a>(&self, verb: impl IntoIterator<Item = &'a str>) -> anyhow::Result<String> {
+        self.place.run(verb)
+    }
+
     /// Ends the server with SIGKILL, as a crash would.
     pub fn kill(&mut self) -> anyhow::Result<ExitStatus> {
         self.process.kill()

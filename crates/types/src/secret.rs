@@ -336,8 +336,35 @@ pub enum PresentedToken {
     Access(AccessToken),
     /// It has the form of a refresh token.
     Refresh(RefreshToken),
-    /// We never minted it.
-    Foreign,
+    /// We never minted it. It may have come with somebody who moved here.
+    Foreign(ForeignToken),
+}
+
+/// A token that has not the form of ours: what another program minted, or nonsense.
+#[derive(Clone)]
+pub struct ForeignToken(Zeroizing<String>);
+
+impl ForeignToken {
+    /// Takes whatever is presented.
+    pub fn present(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// The secret text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The digest that stands for it in a store.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(&self.0)
+    }
+}
+
+impl fmt::Debug for ForeignToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ForeignToken(…)")
+    }
 }
 
 impl PresentedToken {
@@ -348,7 +375,7 @@ impl PresentedToken {
         } else if let Ok(token) = RefreshToken::parse(text) {
             Self::Refresh(token)
         } else {
-            Self::Foreign
+            Self::Foreign(ForeignToken::present(text))
         }
     }
 }

@@ -8,8 +8,8 @@
 
 use mcp_authflow_jose::SealingKey;
 use mcp_authflow_types::{
-    AccessToken, ErrorCode, ErrorResponse, Form, GrantType, RefreshToken, Resource, Scope, Timestamp,
-    TokenResponse, scope::OFFLINE_ACCESS,
+    AccessToken, ErrorCode, ErrorResponse, ForeignToken, Form, GrantType, RefreshToken, Resource, Scope,
+    Timestamp, TokenResponse, scope::OFFLINE_ACCESS,
 };
 use zeroize::Zeroizing;
 
@@ -20,6 +20,7 @@ use crate::{
         AuditEvent, AuditOutcome,
         audit::AuditAction,
         store::{RefreshTokenPeek, RefreshTokenWithGrant, RotateRefreshToken, Rotation, Standing},
+        token_storage::TokenKind,
     },
     record::{Grant, GrantedResource},
     server::{AuthorizationServer, FormRequest},
@@ -27,10 +28,26 @@ use crate::{
 
 /// What arrives.
 struct Params {
-    /// Absent when it has not the form of a refresh token of ours.
-    refresh_token: Option<RefreshToken>,
+    refresh_token: Spelled,
     scope: Result<Option<Scope>, ()>,
     resource: Result<Option<Resource>, ()>,
+}
+
+/// A refresh token as it is presented.
+enum Spelled {
+    /// It has the form of ours, which says where it lies.
+    Ours(RefreshToken),
+    /// It has not: another program may have minted it.
+    Foreign(ForeignToken),
+}
+
+impl Spelled {
+    fn expose(&self) -> &str {
+        match self {
+            Self::Ours(token) => token.expose(),
+            Self::Foreign(token) => token.expose(),
+        }
+    }
 }
 
 /// What a refresh token is good for.
@@ -68,6 +85,8 @@ enum Reason {
     Reused,
     #[error("another request than the one being retried")]
     AnotherRequest,
+    #[error("the program that minted the refresh token has exchanged or revoked it since")]
+    UsedElsewhere,
 }
 
 impl Reason {
@@ -78,7 +97,8 @@ impl Reason {
             | Self::Expired
             | Self::Ended
             | Self::Reused
-            | Self::AnotherRequest => ErrorCode::InvalidGrant,
+            | Self::AnotherRequest
+            | Self::UsedElsewhere => ErrorCode::InvalidGrant,
             Self::GrantNotAllowed => ErrorCode::UnauthorizedClient,
             Self::WiderScope => ErrorCode::InvalidScope,
             Self::WrongResource | Self::ResourceGone => ErrorCode::InvalidTarget,
@@ -92,7 +112,8 @@ impl Params {
             .value("refresh_token")
             .ok_or_else(|| ErrorResponse::missing("refresh_token"))?;
         Ok(Self {
-            refresh_token: RefreshToken::parse(token).ok(),
+            refresh_token: RefreshToken::parse(token)
+                .map_or_else(|_| Spelled::Foreign(ForeignToken::present(token)), Spelled::Ours),
             scope: form
                 .value("scope")
                 .map(Scope::parse_asked)
@@ -182,8 +203,9 @@ pub(crate) async fn run(
 ) -> Result<TokenResponse, ErrorResponse> {
     let params = Params::read(request.form)?;
 
+    // A token of ours is read with its client at once; for any other we look only when we know who asks.
     let peek = match &params.refresh_token {
-        Some(token) => {
+        Spelled::Ours(token) => {
             server
                 .store()
                 .peek_refresh_token(
@@ -194,23 +216,35 @@ pub(crate) async fn run(
                 )
                 .await?
         }
-        None => RefreshTokenPeek {
+        Spelled::Foreign(_) => RefreshTokenPeek {
             client: server.store().load_client(&presented.client_id).await?,
             token: None,
         },
     };
-    let client = server.authenticated(presented, peek.client, request, now)?;
+    let client = server.authenticated(presented, peek.client, request, now).await?;
+    let found = match &params.refresh_token {
+        Spelled::Ours(_) => peek.token,
+        Spelled::Foreign(token) => find_foreign(server, token, &client, now).await?,
+    };
     let exchange = Exchange {
         server,
         request,
         client: &client,
         now,
     };
-    let (Some(token), Some(found)) = (&params.refresh_token, &peek.token) else {
+    let token = &params.refresh_token;
+    let Some(found) = &found else {
         return Err(exchange.refuse(None, Reason::Unknown));
     };
     let grant = &found.grant.grant;
     let plan = decide(found, &client, &params, now).map_err(|reason| exchange.refuse(Some(grant), reason))?;
+    if matches!(token, Spelled::Foreign(_))
+        && found.spent_at.is_none()
+        && !server.take_over(&found.token.hash).await?
+    {
+        server.store().revoke_grant(grant.id, now).await?;
+        return Err(exchange.refuse(Some(grant), Reason::UsedElsewhere));
+    }
     let context = context(&client, &plan);
     let minted = server.mint(
         TokenPlan {
@@ -222,14 +256,14 @@ pub(crate) async fn run(
         },
         now,
     );
-    let reason = match exchange.rotate(token, grant, &minted, &context).await? {
+    let reason = match exchange.rotate(token, found, &minted, &context).await? {
         RotateRefreshToken::Rotated => {
             exchange.allow(grant, "rotated", &minted.tokens.access_token.hash);
             return Ok(minted.response);
         }
         // What would be said again is dead.
         RotateRefreshToken::Retried { .. } if plan.resource_is_gone => Reason::ResourceGone,
-        RotateRefreshToken::Retried { sealed } => match open(token, &context, &sealed, now) {
+        RotateRefreshToken::Retried { sealed } => match open(token.expose(), &context, &sealed, now) {
             Some(response) => {
                 let what = "repeated within the retry window";
                 exchange.allow(grant, what, &response.access_token.hash());
@@ -247,6 +281,24 @@ pub(crate) async fn run(
     Err(exchange.refuse(Some(grant), reason))
 }
 
+/// Looks for a token that another program minted.
+async fn find_foreign(
+    server: &AuthorizationServer,
+    token: &ForeignToken,
+    client: &AuthenticatedClient,
+    now: Timestamp,
+) -> Result<Option<RefreshTokenWithGrant>, ErrorResponse> {
+    let Some(entry) = server.find_foreign(TokenKind::Refresh, token, now).await? else {
+        return Ok(None);
+    };
+    let unregistered = server.settings().accept_unregistered_loopback_resources;
+    let peek = server
+        .store()
+        .peek_refresh_token(&token.hash(), entry.bucket, &client.id, unregistered)
+        .await?;
+    Ok(peek.token)
+}
+
 /// One exchange, with what every step of it needs.
 struct Exchange<'a> {
     server: &'a AuthorizationServer,
@@ -258,8 +310,8 @@ struct Exchange<'a> {
 impl Exchange<'_> {
     async fn rotate(
         &self,
-        token: &RefreshToken,
-        grant: &Grant,
+        token: &Spelled,
+        found: &RefreshTokenWithGrant,
         minted: &Minted,
         context: &[u8],
     ) -> Result<RotateRefreshToken, ErrorResponse> {
@@ -267,12 +319,12 @@ impl Exchange<'_> {
             return Err(ErrorCode::ServerError.into());
         };
         let rotation = Rotation {
-            presented: token.hash(),
-            bucket: token.bucket(),
-            grant: grant.id,
+            presented: found.token.hash,
+            bucket: found.token.bucket,
+            grant: found.token.grant,
             successor,
             access_token: minted.tokens.access_token.clone(),
-            sealed: seal(token, self.server.entropy().draw(), context, minted),
+            sealed: seal(token.expose(), self.server.entropy().draw(), context, minted),
             retry_window: self.server.settings().lifetimes.refresh_retry_window,
         };
         Ok(self
@@ -324,7 +376,7 @@ struct Sealed<'a> {
     expires_at: Timestamp,
 }
 
-fn seal(token: &RefreshToken, nonce: [u8; 12], context: &[u8], minted: &Minted) -> Vec<u8> {
+fn seal(token: &str, nonce: [u8; 12], context: &[u8], minted: &Minted) -> Vec<u8> {
     let response = &minted.response;
     let answer = Sealed {
         access_token: response.access_token.expose().into(),
@@ -338,11 +390,11 @@ fn seal(token: &RefreshToken, nonce: [u8; 12], context: &[u8], minted: &Minted) 
     };
     // Strings and numbers cannot fail to serialize.
     let text = Zeroizing::new(serde_json::to_vec(&answer).unwrap_or_default());
-    SealingKey::derive(token.expose().as_bytes(), PURPOSE).seal(nonce, context, &text)
+    SealingKey::derive(token.as_bytes(), PURPOSE).seal(nonce, context, &text)
 }
 
-fn open(token: &RefreshToken, context: &[u8], sealed: &[u8], now: Timestamp) -> Option<TokenResponse> {
-    let text = SealingKey::derive(token.expose().as_bytes(), PURPOSE).open(context, sealed)?;
+fn open(token: &str, context: &[u8], sealed: &[u8], now: Timestamp) -> Option<TokenResponse> {
+    let text = SealingKey::derive(token.as_bytes(), PURPOSE).open(context, sealed)?;
     let answer: Sealed<'_> = serde_json::from_slice(&text).ok()?;
     Some(TokenResponse {
         access_token: AccessToken::parse(&answer.access_token).ok()?,

@@ -11,7 +11,7 @@ use crate::record::{AccessTokenRecord, GrantId};
 pub(super) struct KeptAccessToken {
     pub(super) authority: Arc<Authority>,
     issued_at: Timestamp,
-    expires_at: Timestamp,
+    pub(super) expires_at: Timestamp,
 }
 
 /// What a token may do, and for whom: every token of a machine says the same, and every one of a grant at one resource.

@@ -62,6 +62,10 @@ impl<T> Buckets<T> {
         self.0.get_mut(&bucket)?.table_mut(hash)?.remove(hash)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.values().flat_map(|bucket| &bucket.0).flat_map(HashMap::values)
+    }
+
     /// Takes everything out that lies before a bucket. Dropping it is left to the caller, who does it without the lock.
     pub(super) fn take_before(&mut self, bucket: ExpiryBucket) -> impl Iterator<Item = Bucket<T>> + use<T> {
         let kept = self.0.split_off(&bucket);

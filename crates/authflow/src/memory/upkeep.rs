@@ -6,7 +6,10 @@ use mcp_authflow_types::{AccessToken, ClientId, RefreshToken, Timestamp};
 
 use super::{MemoryStore, State};
 use crate::{
-    port::store::{KeyFingerprint, Purged, StoreResult, UpkeepStore},
+    port::{
+        store::{KeyFingerprint, Purged, StoreResult, TokenCounts, UpkeepStore},
+        token_storage::TokenCount,
+    },
     record::{Grant, GrantId},
 };
 
@@ -19,6 +22,14 @@ fn purge<K: Clone + Eq + Hash, V>(kept: &mut HashMap<K, V>, limit: u32, is_over:
         !goes
     });
     removed
+}
+
+fn add(counts: &mut TokenCount, expires_at: Timestamp, now: Timestamp) {
+    if expires_at.has_passed(now) {
+        counts.expired += 1;
+    } else {
+        counts.live += 1;
+    }
 }
 
 fn count(ids: usize) -> u64 {
@@ -84,11 +95,28 @@ impl UpkeepStore for MemoryStore {
             }),
             clients: state.purge_clients(now, limit),
             one_time_uses: count(state.replay.forget(now, limit as usize)),
+            imported_tokens: purge(&mut state.imported, limit, |(_, until)| until.has_passed(now)),
         };
         drop(guard);
         purged.tokens = access_tokens.map(|bucket| count(bucket.len())).sum::<u64>()
             + refresh_tokens.map(|bucket| count(bucket.len())).sum::<u64>();
         Ok(purged)
+    }
+
+    async fn count_tokens(&self, now: Timestamp) -> StoreResult<TokenCounts> {
+        let state = self.state();
+        let mut counts = TokenCounts::default();
+        for token in state.access_tokens.iter() {
+            add(&mut counts.access_tokens, token.expires_at, now);
+        }
+        for token in state.refresh_tokens.iter() {
+            if token.spent.is_some() {
+                counts.spent_refresh_tokens += 1;
+            } else {
+                add(&mut counts.refresh_tokens, token.record.expires_at, now);
+            }
+        }
+        Ok(counts)
     }
 
     async fn pin_server_key(&self, fingerprint: &[u8; 32]) -> StoreResult<KeyFingerprint> {

@@ -58,6 +58,8 @@ pub enum AuditAction {
     SignOut,
     /// An account was made or changed.
     Account,
+    /// A token that another program minted was taken in.
+    Import,
 }
 
 impl AuditAction {
@@ -78,6 +80,7 @@ impl AuditAction {
             Self::Register => "register",
             Self::SignIn => "sign_in",
             Self::SignOut => "sign_out",
+            Self::Import => "import",
             Self::Account => "account",
         }
     }

@@ -11,6 +11,7 @@
 mod client;
 mod device_code;
 mod grant;
+mod imported_token;
 mod interaction;
 mod resource;
 mod session;
@@ -21,6 +22,7 @@ mod user;
 pub use client::{AddClient, ClientStore, ClientWithResources};
 pub use device_code::{BeginDevice, ClaimDevice, DeviceCodeStore, PollDevice};
 pub use grant::{CodePeek, GrantStore, GrantSummary, GrantWithStanding, RedeemCode, Standing};
+pub use imported_token::{ImportToken, ImportedEntry, ImportedTokenStore};
 pub use interaction::{CloseInteraction, Closing, InteractionStore};
 pub use resource::{AddResource, ResourceStore};
 pub use session::SessionStore;
@@ -28,7 +30,7 @@ pub use token::{
     AccessTokenPeek, IssueAccessToken, LiveAccessToken, NewTokens, RefreshTokenPeek, RefreshTokenWithGrant,
     RotateRefreshToken, Rotation, TokenStore,
 };
-pub use upkeep::{KeyFingerprint, Purged, UpkeepStore};
+pub use upkeep::{KeyFingerprint, Purged, TokenCounts, UpkeepStore};
 pub use user::{AddUser, UserStore};
 
 use super::Replay;
@@ -55,11 +57,11 @@ pub type StoreResult<T> = Result<T, StoreError>;
 ///
 /// [`Replay`] is among it: what is used once is decided where codes and tokens are, unless an operator chooses otherwise.
 pub trait Store:
-    ClientStore + ResourceStore + InteractionStore + DeviceCodeStore + GrantStore + TokenStore + UpkeepStore + Replay
+    ClientStore + ResourceStore + InteractionStore + DeviceCodeStore + GrantStore + TokenStore + ImportedTokenStore + UpkeepStore + Replay
 {
 }
 
-impl<T: ClientStore + ResourceStore + InteractionStore + DeviceCodeStore + GrantStore + TokenStore + UpkeepStore + Replay> Store
+impl<T: ClientStore + ResourceStore + InteractionStore + DeviceCodeStore + GrantStore + TokenStore + ImportedTokenStore + UpkeepStore + Replay> Store
     for T
 {
 }

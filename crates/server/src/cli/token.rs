@@ -1,4 +1,4 @@
-//! `authflow token revoke|introspect`: the operator's own look into the store, past client authentication.
+//! `authflow token revoke|introspect|count`: the operator's own look into the store, past client authentication.
 
 use std::io::BufRead as _;
 
@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use mcp_authflow::port::{
     Audit as _, AuditEvent, AuditOutcome, Clock as _, audit::AuditAction, store::Standing,
+    token_storage::TokenKind,
 };
-use mcp_authflow_types::{ClientId, PresentedToken};
+use mcp_authflow_types::{ClientId, PresentedToken, TokenHash, secret::ExpiryBucket};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -20,6 +21,8 @@ pub(super) enum TokenVerb {
     Revoke(Which),
     /// Say what a token is and whether it is good
     Introspect(Which),
+    /// Count the tokens that lie in the store
+    Count,
 }
 
 #[derive(Debug, Args)]
@@ -32,6 +35,31 @@ pub(super) struct Which {
 }
 
 impl Which {
+    /// Reads the token, and where it lies.
+    async fn find(self, opened: &Opened) -> anyhow::Result<Vec<Found>> {
+        let places = match self.read()? {
+            PresentedToken::Access(token) => {
+                vec![Found::new(TokenKind::Access, token.hash(), token.bucket())]
+            }
+            PresentedToken::Refresh(token) => {
+                vec![Found::new(TokenKind::Refresh, token.hash(), token.bucket())]
+            }
+            // One text may have been both where it came from.
+            PresentedToken::Foreign(token) => {
+                let mut places = Vec::new();
+                for kind in TokenKind::ALL {
+                    let entry = opened.store.find_imported(kind, &token.hash()).await?;
+                    places.extend(entry.map(|entry| Found::new(kind, token.hash(), entry.bucket)));
+                }
+                places
+            }
+        };
+        if places.is_empty() {
+            return Err(Refused("this is no access or refresh token of this server".to_owned()).into());
+        }
+        Ok(places)
+    }
+
     fn read(self) -> anyhow::Result<PresentedToken> {
         let given = Zeroizing::new(self.token);
         let mut line = Zeroizing::new(String::new());
@@ -44,20 +72,29 @@ impl Which {
         } else {
             given.trim()
         };
-        match PresentedToken::parse(text) {
-            PresentedToken::Foreign => {
-                Err(Refused("this is no access or refresh token of this server".to_owned()).into())
-            }
-            token => Ok(token),
-        }
+        Ok(PresentedToken::parse(text))
+    }
+}
+
+/// A token, by where it lies.
+struct Found {
+    kind: TokenKind,
+    hash: TokenHash,
+    bucket: ExpiryBucket,
+}
+
+impl Found {
+    const fn new(kind: TokenKind, hash: TokenHash, bucket: ExpiryBucket) -> Self {
+        Self { kind, hash, bucket }
     }
 }
 
 impl TokenVerb {
     pub(super) async fn run(self, opened: &Opened, output: Output) -> anyhow::Result<()> {
         match self {
-            Self::Revoke(which) => revoke(opened, output, which.read()?).await,
-            Self::Introspect(which) => introspect(opened, output, which.read()?).await,
+            Self::Revoke(which) => revoke(opened, output, which.find(opened).await?).await,
+            Self::Introspect(which) => introspect(opened, output, which.find(opened).await?).await,
+            Self::Count => count(opened, output).await,
         }
     }
 }
@@ -67,41 +104,34 @@ fn nobody() -> anyhow::Result<ClientId> {
     Ok(ClientId::parse("-")?)
 }
 
-async fn revoke(opened: &Opened, output: Output, token: PresentedToken) -> anyhow::Result<()> {
-    let (was_there, hash) = match &token {
-        PresentedToken::Access(token) => (
-            opened
-                .store
-                .revoke_access_token(&token.hash(), token.bucket())
-                .await?,
-            token.hash(),
-        ),
-        PresentedToken::Refresh(token) => {
-            let peek = opened
-                .store
-                .peek_refresh_token(&token.hash(), token.bucket(), &nobody()?, true)
-                .await?;
-            let Some(found) = peek.token else {
-                return Err(Refused("the token is unknown, or expired long ago".to_owned()).into());
-            };
-            (
+async fn revoke(opened: &Opened, output: Output, tokens: Vec<Found>) -> anyhow::Result<()> {
+    let mut was_there = false;
+    for Found { kind, hash, bucket } in tokens {
+        was_there |= match kind {
+            TokenKind::Access => opened.store.revoke_access_token(&hash, bucket).await?,
+            TokenKind::Refresh => {
+                let peek = opened
+                    .store
+                    .peek_refresh_token(&hash, bucket, &nobody()?, true)
+                    .await?;
+                let Some(found) = peek.token else {
+                    return Err(Refused("the token is unknown, or expired long ago".to_owned()).into());
+                };
                 opened
                     .store
                     .revoke_grant(found.grant.grant.id, SystemClock.now())
-                    .await?,
-                token.hash(),
+                    .await?
+            }
+        };
+        AuditTrail.record(
+            &AuditEvent::new(
+                AuditAction::Revoke,
+                AuditOutcome::Allowed,
+                "revoked by the operator",
             )
-        }
-        PresentedToken::Foreign => return Ok(()),
-    };
-    AuditTrail.record(
-        &AuditEvent::new(
-            AuditAction::Revoke,
-            AuditOutcome::Allowed,
-            "revoked by the operator",
-        )
-        .with_token(&hash),
-    );
+            .with_token(&hash),
+        );
+    }
     let text = if was_there {
         "revoked"
     } else {
@@ -110,14 +140,45 @@ async fn revoke(opened: &Opened, output: Output, token: PresentedToken) -> anyho
     output.print(&json!({ "revoked": was_there }), text)
 }
 
-async fn introspect(opened: &Opened, output: Output, token: PresentedToken) -> anyhow::Result<()> {
+async fn introspect(opened: &Opened, output: Output, tokens: Vec<Found>) -> anyhow::Result<()> {
+    let mut value = json!({ "active": false });
+    for token in tokens {
+        let described = describe(opened, token).await?;
+        // Of a text that is both kinds, the one that is good.
+        if described["active"] == true || value.get("kind").is_none() {
+            value = described;
+        }
+    }
+    let text = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| match (name.as_str(), value.as_i64()) {
+            ("iat" | "exp" | "spent", Some(at)) => {
+                format!(
+                    "{name:<10} {}",
+                    moment(mcp_authflow_types::Timestamp::from_seconds(at))
+                )
+            }
+            _ => format!(
+                "{name:<10} {}",
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+            ),
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    output.print(&value, &text)
+}
+
+async fn describe(opened: &Opened, Found { kind, hash, bucket }: Found) -> anyhow::Result<serde_json::Value> {
     let now = SystemClock.now();
     let inactive = json!({ "active": false });
-    let value = match token {
-        PresentedToken::Access(token) => {
+    Ok(match kind {
+        TokenKind::Access => {
             let peek = opened
                 .store
-                .peek_access_token(&token.hash(), token.bucket(), &nobody()?, true)
+                .peek_access_token(&hash, bucket, &nobody()?, true)
                 .await?;
             match peek
                 .token
@@ -138,10 +199,10 @@ async fn introspect(opened: &Opened, output: Output, token: PresentedToken) -> a
                 }),
             }
         }
-        PresentedToken::Refresh(token) => {
+        TokenKind::Refresh => {
             let peek = opened
                 .store
-                .peek_refresh_token(&token.hash(), token.bucket(), &nobody()?, true)
+                .peek_refresh_token(&hash, bucket, &nobody()?, true)
                 .await?;
             match peek.token {
                 None => inactive,
@@ -165,26 +226,24 @@ async fn introspect(opened: &Opened, output: Output, token: PresentedToken) -> a
                 }
             }
         }
-        PresentedToken::Foreign => inactive,
-    };
-    let text = value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(name, value)| match (name.as_str(), value.as_i64()) {
-            ("iat" | "exp" | "spent", Some(at)) => {
-                format!(
-                    "{name:<10} {}",
-                    moment(mcp_authflow_types::Timestamp::from_seconds(at))
-                )
-            }
-            _ => format!(
-                "{name:<10} {}",
-                value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-            ),
-        })
-        .collect::<Vec<_>>()
-        .join("\n");
+    })
+}
+
+/// What lies in the store; tokens of revoked grants count until they expire.
+async fn count(opened: &Opened, output: Output) -> anyhow::Result<()> {
+    let counts = opened.store.count_tokens(SystemClock.now()).await?;
+    let (access, refresh) = (counts.access_tokens, counts.refresh_tokens);
+    let value = json!({
+        "access_tokens": { "live": access.live, "expired": access.expired },
+        "refresh_tokens": {
+            "live": refresh.live,
+            "expired": refresh.expired,
+            "spent": counts.spent_refresh_tokens,
+        },
+    });
+    let text = format!(
+        "access tokens   {} live, {} expired\nrefresh tokens  {} live, {} expired, {} spent",
+        access.live, access.expired, refresh.live, refresh.expired, counts.spent_refresh_tokens
+    );
     output.print(&value, &text)
 }

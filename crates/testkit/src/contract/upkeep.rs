@@ -1,6 +1,9 @@
 //! Laws about keeping a store in order.
 
-use mcp_authflow::port::store::{KeyFingerprint, Purged, RedeemCode, RotateRefreshToken, Standing};
+use mcp_authflow::port::{
+    store::{KeyFingerprint, Purged, RedeemCode, RotateRefreshToken, Standing, TokenCounts},
+    token_storage::TokenCount,
+};
 use mcp_authflow_types::AccessToken;
 
 use super::{
@@ -168,6 +171,7 @@ pub async fn expired_things_are_purged(store: &dyn WholeStore) {
         sessions: 1,
         clients: 1,
         one_time_uses: 0,
+        imported_tokens: 0,
     };
     assert_eq!(purged, expected);
     assert!(!is_live(store, &token).await);
@@ -237,4 +241,25 @@ pub async fn a_purge_respects_its_limit(store: &dyn WholeStore) {
     assert_eq!(purged.grants + rest.grants, 5);
     assert_eq!(sessions + rest.sessions, 5);
     assert_eq!(clients + rest.clients, 5);
+}
+
+/// S-179, S-205
+pub async fn tokens_are_counted_by_what_they_are_good_for(store: &dyn WholeStore) {
+    assert_eq!(
+        store.count_tokens(sample::now()).await.unwrap(),
+        TokenCounts::default()
+    );
+    let (scene, tokens) = Scene::redeemed(store).await;
+    let rotation = sample::rotation(&scene.grant, &tokens.refresh_token.unwrap());
+    let answer = store.rotate_refresh_token(&rotation, sample::now()).await.unwrap();
+    assert_eq!(answer, RotateRefreshToken::Rotated);
+    let mut over = sample::own_access_token(&scene.client, &scene.resource);
+    over.expires_at = sample::in_seconds(-10);
+    let _ = store.issue_access_token(&over, sample::now()).await.unwrap();
+    let expected = TokenCounts {
+        access_tokens: TokenCount { live: 2, expired: 1 },
+        refresh_tokens: TokenCount { live: 1, expired: 0 },
+        spent_refresh_tokens: 1,
+    };
+    assert_eq!(store.count_tokens(sample::now()).await.unwrap(), expected);
 }

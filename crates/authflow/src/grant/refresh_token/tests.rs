@@ -33,7 +33,7 @@ fn judge(change: impl FnOnce(&mut Case)) -> Result<Said, Reason> {
         },
         client: client(),
         params: Params {
-            refresh_token: Some(token),
+            refresh_token: Spelled::Ours(token),
             scope: Ok(None),
             resource: Ok(None),
         },
@@ -249,15 +249,15 @@ fn a_sealed_answer_opens_with_the_same_token_for_the_same_request_alone() {
         },
         access_expires_at: in_seconds(600),
     };
-    let sealed = seal(&token, [9; 12], b"context", &minted);
+    let sealed = seal(token.expose(), [9; 12], b"context", &minted);
     let shown = String::from_utf8_lossy(&sealed).into_owned();
     assert!(!shown.contains(access_token.expose()) && !shown.contains(other.expose()));
 
-    let again = open(&token, b"context", &sealed, in_seconds(7)).unwrap();
+    let again = open(token.expose(), b"context", &sealed, in_seconds(7)).unwrap();
     assert_eq!(again.access_token.expose(), access_token.expose());
     assert_eq!(again.refresh_token.unwrap().expose(), other.expose());
     assert_eq!((again.expires_in, again.scope), (593, scope("mcp:read")));
-    assert!(open(&other, b"context", &sealed, NOW).is_none());
-    assert!(open(&token, b"other", &sealed, NOW).is_none());
-    assert!(open(&token, b"context", &sealed[1..], NOW).is_none());
+    assert!(open(other.expose(), b"context", &sealed, NOW).is_none());
+    assert!(open(token.expose(), b"other", &sealed, NOW).is_none());
+    assert!(open(token.expose(), b"context", &sealed[1..], NOW).is_none());
 }

@@ -3,6 +3,7 @@
 use mcp_authflow_types::Timestamp;
 
 use super::StoreResult;
+use crate::port::token_storage::TokenCount;
 
 /// How many rows a clean-up removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,19 @@ pub struct Purged {
     pub clients: u64,
     /// Records of what was used once, such as identifiers of assertions.
     pub one_time_uses: u64,
+    /// Entries of imported tokens.
+    pub imported_tokens: u64,
+}
+
+/// How many tokens there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenCounts {
+    /// Access tokens. Those of a revoked grant count as long as they have not expired.
+    pub access_tokens: TokenCount,
+    /// Refresh tokens that were not exchanged yet, counted likewise.
+    pub refresh_tokens: TokenCount,
+    /// Refresh tokens that were exchanged, remembered until their grant ends.
+    pub spent_refresh_tokens: u64,
 }
 
 /// Whether the server key is the one this store was made with.
@@ -43,6 +57,9 @@ pub trait UpkeepStore: Send + Sync {
     /// refresh token and a redeemed code stay until their grant's end. Tokens go a bucket at a time, once all of it has
     /// expired, and may exceed the limit. Called again as long as anything was removed.
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> StoreResult<Purged>;
+
+    /// Counts the tokens that lie there. It looks at all of them, so it is for an operator, not for a request.
+    async fn count_tokens(&self, now: Timestamp) -> StoreResult<TokenCounts>;
 
     /// Remembers the server key's fingerprint the first time, and compares it ever after.
     async fn pin_server_key(&self, fingerprint: &[u8; 32]) -> StoreResult<KeyFingerprint>;
