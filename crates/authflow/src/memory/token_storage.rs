@@ -73,17 +73,12 @@ impl MemoryTokenStorage {
     fn store(&self, kind: TokenKind, token: &str, new: &NewToken) -> TokenStorageResult<()> {
         let (hash, now) = (TokenHash::of(token), self.clock.now());
         self.on(kind, |shelf| {
-            match shelf.tokens.get(&hash) {
-                Some(known) if known.client_id != new.client_id && !self.rules.may_rebind() => {
+            if let Some(known) = shelf.tokens.get(&hash) {
+                if known.client_id != new.client_id && !self.rules.may_rebind() {
                     return Err(TokenStorageError::OtherClients);
                 }
-                Some(_) => {}
-                None if shelf.tokens.len() >= self.most => {
-                    if shelf.clean(now, ROOM_FOR_ONE) == 0 {
-                        return Err(TokenStorageError::Full(self.most));
-                    }
-                }
-                None => {}
+            } else if shelf.tokens.len() >= self.most && shelf.clean(now, ROOM_FOR_ONE) == 0 {
+                return Err(TokenStorageError::Full(self.most));
             }
             shelf.remove(&hash);
             shelf.insert(hash, TokenRecord::of(new, now));
@@ -111,8 +106,8 @@ impl MemoryTokenStorage {
 
     fn take(&self, kind: TokenKind, token: &str) -> TokenStorageResult<Option<TokenRecord>> {
         let (hash, now) = (TokenHash::of(token), self.clock.now());
-        let taken = self.on(kind, |shelf| shelf.remove(&hash))?;
-        Ok(taken.filter(|record| !self.rules.is_over(record.expires_at, now)))
+        let record = self.on(kind, |shelf| shelf.remove(&hash))?;
+        Ok(record.filter(|record| !self.rules.is_over(record.expires_at, now)))
     }
 
     fn delete(&self, kind: TokenKind, token: &str) -> TokenStorageResult<()> {

@@ -1,10 +1,10 @@
 //! The contract of token storage, on the one in memory, and what only that one has: a cap.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use mcp_authflow::{
     memory::MemoryTokenStorage,
-    port::token_storage::{NewToken, TokenRules, TokenStorage as _, TokenStorageError},
+    port::token_storage::{NewToken, TokenRules, TokenStorage as _, TokenStorageError, token_fingerprint},
 };
 use mcp_authflow_testkit::manual_clock::ManualClock;
 use mcp_authflow_types::Timestamp;
@@ -85,7 +85,7 @@ async fn under_the_python_packages_rules_a_token_is_bound_anew_and_good_at_its_l
     assert_eq!(storage.load_token("t").await, Ok(None));
 }
 
-/// S-185, S-189: no form of what is kept shows a token.
+/// S-189: no form of what is kept shows a token.
 #[tokio::test]
 async fn nothing_that_is_kept_shows_the_token() {
     let storage = MemoryTokenStorage::new(Arc::new(ManualClock::at(at(1_000))));
@@ -96,4 +96,75 @@ async fn nothing_that_is_kept_shows_the_token() {
         .unwrap();
     let found = storage.load_token("a secret token").await.unwrap();
     assert!(!format!("{found:?} {storage:?}").contains("secret"));
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// S-185
+#[tokio::test]
+async fn the_log_tells_what_happens_by_fingerprints_and_never_a_token() {
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let clock = Arc::new(ManualClock::at(at(1_000)));
+    let storage = MemoryTokenStorage::new(clock.clone());
+    storage.initialize().await.unwrap();
+    for (token, client) in [
+        ("secret-1", "c1"),
+        ("secret-2", "evil\nINFO forged"),
+        ("secret-3", "c1"),
+    ] {
+        storage
+            .store_token(token, &NewToken::new(client, at(2_000)))
+            .await
+            .unwrap();
+    }
+    storage.load_token("secret-unknown").await.unwrap();
+    storage.delete_token("secret-3").await.unwrap();
+    storage.revoke_client_tokens("evil\nINFO forged").await.unwrap();
+    clock.set(at(3_000));
+    storage.cleanup_expired_tokens().await.unwrap();
+    storage.cleanup_expired_tokens().await.unwrap();
+    storage.revoke_client_tokens("c1").await.unwrap();
+    storage.close().await;
+    let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    assert!(!log.contains("secret"), "{log}");
+    for (level, what, times) in [
+        ("INFO", "opened", 1),
+        ("DEBUG", "access token stored", 3),
+        ("DEBUG", "no such access token", 1),
+        ("DEBUG", "access token deleted", 1),
+        ("INFO", "all tokens of a client revoked", 1),
+        ("INFO", "expired access tokens cleaned up", 1),
+        ("INFO", "closed", 1),
+    ] {
+        let lines = log
+            .lines()
+            .filter(|line| line.contains(level) && line.contains(what));
+        assert_eq!(lines.count(), times, "{what}: {log}");
+    }
+    assert!(log.contains(&token_fingerprint("secret-1")), "{log}");
+    assert!(
+        !log.lines()
+            .any(|line| line.trim_start().starts_with("INFO forged")),
+        "{log}"
+    );
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod clean_up;
 mod clock;
 mod contract;
 mod fault;

@@ -198,7 +198,7 @@ async fn a_token_ends_by_the_databases_clock_at_the_second_it_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn under_the_python_packages_rules_a_token_is_bound_anew() {
     let own = tables(&documented_tables("TEXT"), |config| {
-        config.rules = TokenRules::Python
+        config.rules = TokenRules::Python;
     })
     .await;
     own.initialize().await.unwrap();
