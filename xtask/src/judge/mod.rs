@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `conformance` | the official MCP conformance package passes the authorization server |
 //! | `ts-v2` `ts-v1` `python` `rmcp` | a real client library gets in, refreshes, and is out after revocation |
+//! | `device` | a device without a browser gets in once a person has approved in a real Chromium |
 //! | `screens` | every page fits, can be read and can be used by keyboard, in a real browser |
 //!
 //! `judges/README.md` tells more. To add a client library: a driver in `judges/` that speaks the lines of
@@ -12,6 +13,7 @@
 mod client;
 mod client_rmcp;
 mod conformance;
+mod device;
 mod dialogue;
 mod house;
 mod person;
@@ -48,6 +50,8 @@ pub(crate) enum Name {
     Python,
     /// `rmcp`, the Rust SDK.
     Rmcp,
+    /// A device without a browser, and a person in a real Chromium.
+    Device,
 }
 
 /// The flags of `cargo xtask judge`.
@@ -63,6 +67,10 @@ pub(crate) struct Arguments {
 impl Arguments {
     fn wants_conformance(&self) -> bool {
         self.name.is_empty() || self.name.contains(&Name::Conformance)
+    }
+
+    fn wants_device(&self) -> bool {
+        self.name.is_empty() || self.name.contains(&Name::Device)
     }
 
     fn wants_client(&self, client: Client) -> bool {
@@ -129,6 +137,9 @@ async fn judge_store(arguments: &Arguments, keeper: &Keeper<'_>, store: StoreKin
             )
             .await;
         }
+    }
+    if arguments.wants_device() {
+        note(table, "device", store, "chromium", device::judge(keeper, store)).await;
     }
     for &client in Client::ALL {
         if !arguments.wants_client(client) {

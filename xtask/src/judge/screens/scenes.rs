@@ -8,6 +8,7 @@ use mcp_authflow_testkit::chromium::Chromium;
 use mcp_authflow_testkit::server::{Store, TestServer};
 use url::Url;
 
+use super::super::device::Codes;
 use super::super::house::{House, Keeper, PASSWORD, StoreKind, USERNAME, http};
 
 /// A resource with the name and the scopes of a real one, so that the pictures look like life.
@@ -18,6 +19,12 @@ name = "Research Notebook"
 redirect_uris = ["https://notebook.example/oauth/callback"]
 token_endpoint_auth_method = "none"
 grant_types = ["authorization_code", "refresh_token"]
+
+[[client]]
+client_id = "living-room"
+name = "Living Room Player"
+token_endpoint_auth_method = "none"
+grant_types = ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]
 
 [[resource]]
 uri = "https://mail.example/mcp"
@@ -78,6 +85,14 @@ pub(super) enum Scene {
     ConsentLoopback,
     ConsentPrivateScheme,
     ConsentManyScopes,
+    DeviceLogin,
+    Device,
+    DeviceCodeBrought,
+    DeviceCodeUnknown,
+    ConsentDevice,
+    DeviceApproved,
+    DeviceDenied,
+    DeviceTooMany,
     Error,
     Home,
     HomeOfNobody,
@@ -176,6 +191,14 @@ impl Scene {
         Self::ConsentLoopback,
         Self::ConsentPrivateScheme,
         Self::ConsentManyScopes,
+        Self::DeviceLogin,
+        Self::Device,
+        Self::DeviceCodeBrought,
+        Self::DeviceCodeUnknown,
+        Self::ConsentDevice,
+        Self::DeviceApproved,
+        Self::DeviceDenied,
+        Self::DeviceTooMany,
         Self::Error,
         Self::Home,
         Self::HomeOfNobody,
@@ -192,6 +215,14 @@ impl Scene {
             Self::ConsentLoopback => "consent-loopback",
             Self::ConsentPrivateScheme => "consent-private-scheme",
             Self::ConsentManyScopes => "consent-many-scopes",
+            Self::DeviceLogin => "device-login",
+            Self::Device => "device",
+            Self::DeviceCodeBrought => "device-code-brought",
+            Self::DeviceCodeUnknown => "device-code-unknown",
+            Self::ConsentDevice => "consent-device",
+            Self::DeviceApproved => "device-approved",
+            Self::DeviceDenied => "device-denied",
+            Self::DeviceTooMany => "device-too-many",
             Self::Error => "error",
             Self::Home => "home",
             Self::HomeOfNobody => "home-not-signed-in",
@@ -238,6 +269,34 @@ impl Scene {
                 self.open(chromium, stage, "notebook", mail, scope).await?;
                 sign_in(chromium).await
             }
+            Self::DeviceLogin => chromium.open(&stage.house.server.url("/ui/device")).await,
+            Self::Device => go_to_device_page(chromium, stage, "").await,
+            Self::DeviceCodeBrought => go_to_device_page(chromium, stage, "?user_code=WDJB-MJHT").await,
+            Self::DeviceCodeUnknown => {
+                go_to_device_page(chromium, stage, "").await?;
+                chromium
+                    .fill_and_press("code", &[("user_code", "BBBB-BBBB")], "")
+                    .await
+            }
+            Self::ConsentDevice => type_code(chromium, stage).await,
+            Self::DeviceApproved => {
+                type_code(chromium, stage).await?;
+                chromium.fill_and_press("consent", &[], "allow").await
+            }
+            Self::DeviceDenied => {
+                type_code(chromium, stage).await?;
+                chromium.fill_and_press("consent", &[], "deny").await
+            }
+            Self::DeviceTooMany => {
+                go_to_device_page(chromium, stage, "").await?;
+                // Five in ten minutes; one was typed for a page before.
+                for _ in 0..6 {
+                    chromium
+                        .fill_and_press("code", &[("user_code", "BBBB-BBBB")], "")
+                        .await?;
+                }
+                Ok(())
+            }
             Self::Error => {
                 self.open(chromium, stage, "nobody-knows-me", mail, "mail:read")
                     .await
@@ -278,6 +337,28 @@ impl Scene {
             .await?;
         sign_in(chromium).await
     }
+}
+
+/// Signs in on the page for the codes of devices.
+async fn go_to_device_page(chromium: &Chromium, stage: &Stage, query: &str) -> Result<()> {
+    chromium
+        .open(&stage.house.server.url(&format!("/ui/device{query}")))
+        .await?;
+    sign_in(chromium).await
+}
+
+/// Types the code of a device that waits.
+async fn type_code(chromium: &Chromium, stage: &Stage) -> Result<()> {
+    let form = [
+        ("client_id", "living-room"),
+        ("resource", "https://mail.example/mcp"),
+        ("scope", "mail:read mail:search"),
+    ];
+    let codes = Codes::ask(&http()?, &stage.house.server.url("/device_authorization"), &form).await?;
+    go_to_device_page(chromium, stage, "").await?;
+    chromium
+        .fill_and_press("code", &[("user_code", &codes.user_code)], "")
+        .await
 }
 
 async fn sign_in(chromium: &Chromium) -> Result<()> {
