@@ -469,6 +469,21 @@ async fn devices_are_bounded_by_address() {
     assert!(elsewhere.is_ok());
 }
 
+/// DV-24: many addresses together do not fill the store by way of one client.
+#[tokio::test]
+async fn devices_are_bounded_by_client() {
+    let scene = Scene::new().await;
+    let start = Params::device_start("DEV1");
+    let from = |number: u32| std::net::Ipv4Addr::from(0x0a00_0000 + number).into();
+    for number in 0..10_000 {
+        assert!(scene.device_start_from(None, &start, from(number)).await.is_ok());
+    }
+    let refused = scene.device_start_from(None, &start, from(10_000)).await;
+    assert_eq!(refused.unwrap_err().status(), 429);
+    let other = Params::device_start("DEV2");
+    assert!(scene.device_start_from(None, &other, from(10_001)).await.is_ok());
+}
+
 /// DV-21: neither kind of code passes for the other.
 #[tokio::test]
 async fn a_device_code_is_no_authorization_code_and_the_reverse() {
