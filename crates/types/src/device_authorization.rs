@@ -1,6 +1,6 @@
 //! What the device authorization endpoint answers (RFC 8628 §3.2).
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use zeroize::Zeroizing;
 
@@ -95,7 +95,11 @@ impl<'a> DeviceAuthorization<'a> {
         if self.device_code.is_empty() || self.user_code.is_empty() {
             return Err(No::NoCode);
         }
-        let uri = Uri::parse(self.verification_uri).ok_or(No::VerificationUri)?;
+        let checked = match self.complete_uri {
+            CompleteUri::Untouched => Cow::Borrowed(self.verification_uri),
+            CompleteUri::WrittenAnew => Cow::Owned(with_plain_characters(self.verification_uri)),
+        };
+        let uri = Uri::parse(&checked).ok_or(No::VerificationUri)?;
         let authority = uri.authority.ok_or(No::VerificationUri)?;
         let is_https = uri.scheme.eq_ignore_ascii_case("https") && !authority.host.is_empty();
         let is_local = uri.scheme.eq_ignore_ascii_case("http") && authority.is_loopback();
@@ -109,7 +113,7 @@ impl<'a> DeviceAuthorization<'a> {
         let complete = match (self.verification_uri_complete, self.complete_uri) {
             (Some(complete), _) => complete.to_owned(),
             (None, CompleteUri::Untouched) => self.untouched(),
-            (None, CompleteUri::WrittenAnew) => self.written_anew(uri),
+            (None, CompleteUri::WrittenAnew) => self.written_anew(),
         };
         Ok(DeviceAuthorizationResponse {
             device_code: Zeroizing::new(self.device_code.to_owned()),
@@ -140,23 +144,36 @@ impl<'a> DeviceAuthorization<'a> {
         complete
     }
 
-    fn written_anew(&self, uri: Uri<'_>) -> String {
-        let after_scheme = &self.verification_uri[uri.scheme.len()..];
-        let end = after_scheme.find(['?', '#']).unwrap_or(after_scheme.len());
-        let mut complete = format!("{}{}?", uri.scheme.to_ascii_lowercase(), &after_scheme[..end]);
-        let query = uri.query.unwrap_or_default();
+    fn written_anew(&self) -> String {
+        let uri = self.verification_uri;
+        let (uri, fragment) = uri.split_once('#').unwrap_or((uri, ""));
+        let (uri, query) = uri.split_once('?').unwrap_or((uri, ""));
+        let (scheme, rest) = uri.split_once(':').unwrap_or((uri, ""));
+        let mut complete = format!("{}:{rest}?", scheme.to_ascii_lowercase());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             push_pair(&mut complete, &decoded(name), &decoded(value));
             complete.push('&');
         }
         push_pair(&mut complete, self.code_parameter, self.user_code);
-        if let Some(fragment) = uri.fragment.filter(|fragment| !fragment.is_empty()) {
+        if !fragment.is_empty() {
             complete.push('#');
             complete.push_str(fragment);
         }
         complete
     }
+}
+
+/// The address with what a URI may not hold taken for letters: where a query is written anew it need not be one yet.
+/// What could be read in two ways, a control character or a space in front, stays and is refused.
+fn with_plain_characters(uri: &str) -> String {
+    let (head, rest) = uri.split_at(uri.find("://").map_or(0, |at| at + 3));
+    let plain = |c: char| match c {
+        '%' | ' ' | '"' | '<' | '>' | '^' | '`' | '{' | '|' | '}' => '_',
+        c if !c.is_ascii() => '_',
+        c => c,
+    };
+    head.chars().chain(rest.chars().map(plain)).collect()
 }
 
 /// Writes a pair of a form (WHATWG URL §5.2, with `~` left as it is, as RFC 3986 §2.3 has it).
@@ -181,19 +198,21 @@ fn push_encoded(text: &mut String, value: &str) {
     }
 }
 
-/// Reads a part of a form. Escapes are whole: [`Uri::parse`] has seen to it.
+/// Reads a part of a form. A percent sign that begins no escape stands for itself.
 fn decoded(text: &str) -> String {
+    let digit = |byte: Option<&u8>| byte.and_then(|digit| char::from(*digit).to_digit(16));
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-                let value = digit().unwrap_or(0) * 16 + digit().unwrap_or(0);
-                u8::try_from(value).unwrap_or(b'?')
+    let mut rest = text.as_bytes();
+    while let [byte, after @ ..] = rest {
+        let escaped = digit(after.first()).zip(digit(after.get(1)));
+        rest = after;
+        bytes.push(match (byte, escaped) {
+            (b'+', _) => b' ',
+            (b'%', Some((high, low))) => {
+                rest = &after[2..];
+                u8::try_from(high * 16 + low).unwrap_or(b'?')
             }
-            byte => byte,
+            (byte, _) => *byte,
         });
     }
     String::from_utf8_lossy(&bytes).into_owned()
@@ -327,6 +346,10 @@ mod tests {
         assert_eq!(
             complete("HTTPS://A.example/#", CompleteUri::WrittenAnew),
             "https://A.example/?code=WDJB-MJHT"
+        );
+        assert_eq!(
+            complete("https://a.example/d?q=ü x&%zz&=v&a==b", CompleteUri::WrittenAnew),
+            "https://a.example/d?q=%C3%BC+x&%25zz=&=v&a=%3Db&code=WDJB-MJHT"
         );
         let explicit = DeviceAuthorization {
             verification_uri_complete: Some(""),
