@@ -19,7 +19,11 @@ use crate::RedisConnection;
 /// together (40 s), and no longer than what they hold lives. All of it is one script; two callers cannot come between.
 ///
 /// The clock is that of Redis. A node whose clock is more than [`OFF`](Self::OFF) away from it gets an error. The clock of
-/// Redis itself may be set ahead and back again; this is noticed when anybody asked meanwhile.
+/// Redis itself may be set ahead and back again; this is noticed when anybody asked meanwhile, and does no harm when it was
+/// by no more than `OFF`.
+///
+/// What is dated further ahead than [`AHEAD`](Self::AHEAD) is [`RecordOnce::CannotTell`], too: a node that gives clients
+/// more leeway gives it in vain.
 ///
 /// Choose `maxmemory-policy noeviction` for this Redis: with any other, each eviction makes the memory begin again.
 pub struct RedisReplay {

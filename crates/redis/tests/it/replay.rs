@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mcp_authflow::port::{OneTimeUse, RecordOnce, Replay, ReplayKind, StoreError};
-use mcp_authflow_redis::{RedisConfig, RedisReplay};
+use mcp_authflow_redis::{RedisConfig, RedisConnection, RedisReplay};
 use mcp_authflow_testkit::contract::sample::{in_seconds, now, number};
 use mcp_authflow_types::Timestamp;
 
@@ -12,11 +12,6 @@ use crate::server::{Server, connect, until_up};
 /// One that nobody has used, issued now.
 fn unused() -> OneTimeUse {
     issued(now())
-}
-
-/// One that could not have been used before the memory began, as honest clients have it soon after.
-fn fresh() -> OneTimeUse {
-    issued(in_seconds(RedisReplay::OFF + RedisReplay::AHEAD + 5))
 }
 
 fn issued(at: Timestamp) -> OneTimeUse {
@@ -29,14 +24,23 @@ async fn record(replay: &RedisReplay, once: &OneTimeUse) -> RecordOnce {
     replay.record_once(once, now()).await.unwrap()
 }
 
-/// A memory that began long ago: its epoch is put back by an hour.
-async fn settled(server: &Server) -> RedisReplay {
-    let replay = RedisReplay::new(server.connect().await);
-    assert_eq!(record(&replay, &fresh()).await, RecordOnce::FirstUse);
+/// Puts the epoch of a memory back by an hour, as if it had passed.
+async fn an_hour_passes(server: &Server, replay: &RedisReplay) {
     let since = in_seconds(-3_600).seconds().to_string();
     let _: u32 = server
         .command(&["HSET", &replay.epoch_key(), "since", &since])
         .await;
+}
+
+/// A memory that began long ago.
+async fn settled(server: &Server) -> RedisReplay {
+    settled_over(server, server.connect().await).await
+}
+
+async fn settled_over(server: &Server, redis: RedisConnection) -> RedisReplay {
+    let replay = RedisReplay::new(redis);
+    assert_eq!(record(&replay, &unused()).await, RecordOnce::CannotTell);
+    an_hour_passes(server, &replay).await;
     replay
 }
 
@@ -64,7 +68,7 @@ async fn a_record_lives_for_as_long_as_any_node_could_accept_it() {
         let name = replay.key(&once);
         assert!(name.len() < 100 && name.is_ascii(), "{name}");
         let lives: i64 = server.command(&["PTTL", &name]).await;
-        assert!((360_000..=366_000).contains(&lives), "{lives}");
+        assert!((370_000..=376_000).contains(&lives), "{lives}");
     }
     let mut over = unused();
     over.expires_at = in_seconds(-RedisReplay::OFF - 1);
@@ -100,8 +104,10 @@ async fn race(nodes: &[Arc<RedisReplay>], once: OneTimeUse) -> usize {
 async fn one_of_many_racing_callers_at_many_nodes_is_the_first() {
     let server = Server::start();
     let nodes = three_nodes(&server.config()).await;
+    assert_eq!(race(&nodes, unused()).await, 0);
+    an_hour_passes(&server, &nodes[0]).await;
     for _ in 0..1_000 {
-        assert_eq!(race(&nodes, fresh()).await, 1);
+        assert_eq!(race(&nodes, unused()).await, 1);
     }
 }
 
@@ -111,14 +117,10 @@ async fn a_flush_in_the_middle_of_a_race_opens_no_window() {
     const EACH: u32 = 100;
     let server = Server::start();
     let nodes = three_nodes(&server.config()).await;
-    assert_eq!(race(&nodes, fresh()).await, 1);
+    assert_eq!(race(&nodes, unused()).await, 0);
     let (mut first_uses, mut cut_short) = (0, 0);
     for round in 0..20 {
-        // An hour has passed since the last flush.
-        let since = in_seconds(-3_600).seconds().to_string();
-        let _: u32 = server
-            .command(&["HSET", &nodes[0].epoch_key(), "since", &since])
-            .await;
+        an_hour_passes(&server, &nodes[0]).await;
         let flush = async {
             tokio::time::sleep(Duration::from_millis(5 * round)).await;
             let _: String = server.command(&["FLUSHALL"]).await;
@@ -146,13 +148,14 @@ async fn a_flush_in_the_middle_of_a_race_opens_no_window() {
 
 /// What was used before something befell Redis is not accepted after it, what was not used and could have been neither,
 /// and what could not have been is.
-async fn forgets_nothing(replay: &RedisReplay, used: &OneTimeUse, waiting: &OneTimeUse) {
+async fn forgets_nothing(server: &Server, replay: &RedisReplay, used: &OneTimeUse, waiting: &OneTimeUse) {
     for once in [used, waiting, &unused()] {
         for _ in 0..2 {
             assert_eq!(record(replay, once).await, RecordOnce::CannotTell);
         }
     }
-    let fresh = fresh();
+    an_hour_passes(server, replay).await;
+    let fresh = unused();
     assert_eq!(record(replay, &fresh).await, RecordOnce::FirstUse);
     assert_eq!(record(replay, &fresh).await, RecordOnce::Replay);
 }
@@ -165,7 +168,7 @@ async fn a_flush_opens_no_window() {
         let (used, waiting) = (unused(), unused());
         assert_eq!(record(&replay, &used).await, RecordOnce::FirstUse);
         let _: String = server.command(&[flush]).await;
-        forgets_nothing(&replay, &used, &waiting).await;
+        forgets_nothing(&server, &replay, &used, &waiting).await;
     }
 }
 
@@ -173,8 +176,8 @@ async fn a_flush_opens_no_window() {
 async fn a_restart_opens_no_window() {
     let mut server = Server::start();
     let redis = server.connect().await;
-    let replay = RedisReplay::new(redis.clone());
-    let (used, waiting) = (fresh(), unused());
+    let replay = settled_over(&server, redis.clone()).await;
+    let (used, waiting) = (unused(), unused());
     assert_eq!(record(&replay, &used).await, RecordOnce::FirstUse);
     let epoch: Vec<String> = server.command(&["HGETALL", &replay.epoch_key()]).await;
     server.kill();
@@ -188,7 +191,7 @@ async fn a_restart_opens_no_window() {
     words.extend(epoch.iter().map(String::as_str));
     let _: u32 = server.command(&words).await;
     let older = issued(now());
-    forgets_nothing(&replay, &older, &waiting).await;
+    forgets_nothing(&server, &replay, &older, &waiting).await;
 }
 
 #[tokio::test]
@@ -211,7 +214,7 @@ async fn an_eviction_opens_no_window() {
     let there: bool = server.command(&["EXISTS", &replay.epoch_key()]).await;
     assert!(there, "the epoch itself was not thrown away");
     let _: String = server.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
-    forgets_nothing(&replay, &used, &waiting).await;
+    forgets_nothing(&server, &replay, &used, &waiting).await;
 }
 
 /// A replica that is promoted may lack what was written last.
@@ -236,7 +239,24 @@ async fn a_failover_opens_no_window() {
     config.prefix = key.split(':').next().unwrap().to_owned();
     let promoted = RedisReplay::new(connect(&config).await);
     assert_eq!(promoted.epoch_key(), key);
-    forgets_nothing(&promoted, &used, &waiting).await;
+    forgets_nothing(&replica, &promoted, &used, &waiting).await;
+}
+
+/// A clock that is put right by a second or two costs nobody anything; what is used meanwhile stays used.
+#[tokio::test]
+async fn a_server_whose_clock_went_back_a_little_is_believed() {
+    let server = Server::start();
+    let replay = settled(&server).await;
+    let used = unused();
+    assert_eq!(record(&replay, &used).await, RecordOnce::FirstUse);
+    let ahead = in_seconds(RedisReplay::OFF - 2).seconds().to_string();
+    let _: u32 = server
+        .command(&["HSET", &replay.epoch_key(), "seen", &ahead])
+        .await;
+    assert_eq!(record(&replay, &used).await, RecordOnce::Replay);
+    assert_eq!(record(&replay, &unused()).await, RecordOnce::FirstUse);
+    let seen: String = server.command(&["HGET", &replay.epoch_key(), "seen"]).await;
+    assert_eq!(seen, ahead, "small steps add up");
 }
 
 #[tokio::test]
@@ -251,7 +271,36 @@ async fn a_server_whose_clock_went_back_is_doubted() {
         .command(&["HSET", &replay.epoch_key(), "seen", &ahead])
         .await;
     let _: u32 = server.command(&["DEL", &replay.key(&used)]).await;
-    forgets_nothing(&replay, &used, &waiting).await;
+    forgets_nothing(&server, &replay, &used, &waiting).await;
+}
+
+/// While the clock of Redis is ahead every node is told that its own is off; records that expire meanwhile are missed
+/// when it is right again.
+#[tokio::test]
+async fn a_clock_that_was_ahead_is_noticed_by_those_who_were_refused_for_it() {
+    let server = Server::start();
+    let replay = settled(&server).await;
+    let key = replay.epoch_key();
+    let long_ago = in_seconds(-1_000).seconds().to_string();
+    let _: u32 = server.command(&["HSET", &key, "seen", &long_ago]).await;
+    let answer = replay.record_once(&unused(), in_seconds(-600)).await;
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    let seen: i64 = server.command(&["HGET", &key, "seen"]).await;
+    assert!((now().seconds() - seen).abs() <= 5, "{seen}");
+}
+
+/// What a node takes that gives clients more leeway than this memory reckons with could have been used before it began.
+#[tokio::test]
+async fn what_is_dated_further_ahead_than_is_reckoned_with_is_not_taken() {
+    let server = Server::start();
+    let replay = settled(&server).await;
+    let far = issued(in_seconds(RedisReplay::AHEAD + 20));
+    assert_eq!(record(&replay, &far).await, RecordOnce::CannotTell);
+    let _: String = server.command(&["FLUSHALL"]).await;
+    let near = issued(in_seconds(RedisReplay::AHEAD - 5));
+    for once in [&far, &near] {
+        assert_eq!(record(&replay, once).await, RecordOnce::CannotTell);
+    }
 }
 
 #[tokio::test]
@@ -273,16 +322,16 @@ async fn a_node_whose_clock_is_far_off_is_told_so() {
 async fn without_redis_there_is_an_error_in_time() {
     let mut server = Server::start();
     let redis = server.connect().await;
-    let replay = RedisReplay::new(redis.clone());
-    let used = fresh();
+    let replay = settled_over(&server, redis.clone()).await;
+    let used = unused();
     assert_eq!(record(&replay, &used).await, RecordOnce::FirstUse);
 
     server.suspend();
     let start = tokio::time::Instant::now();
-    let answer = replay.record_once(&fresh(), now()).await;
+    let answer = replay.record_once(&unused(), now()).await;
     assert!(matches!(answer, Err(StoreError::TimedOut(_))), "{answer:?}");
     for _ in 0..1_000 {
-        let answer = replay.record_once(&fresh(), now()).await;
+        let answer = replay.record_once(&unused(), now()).await;
         assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     }
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
@@ -291,7 +340,7 @@ async fn without_redis_there_is_an_error_in_time() {
     assert_eq!(record(&replay, &used).await, RecordOnce::Replay);
 
     server.kill();
-    let answer = replay.record_once(&fresh(), now()).await;
+    let answer = replay.record_once(&unused(), now()).await;
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
 }
 
@@ -300,11 +349,11 @@ async fn without_redis_there_is_an_error_in_time() {
 async fn a_full_redis_refuses() {
     let server = Server::start();
     let redis = server.connect().await;
-    let replay = RedisReplay::new(redis.clone());
-    let used = fresh();
+    let replay = settled_over(&server, redis.clone()).await;
+    let used = unused();
     assert_eq!(record(&replay, &used).await, RecordOnce::FirstUse);
     let _: String = server.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    assert!(replay.record_once(&fresh(), now()).await.is_err());
+    assert!(replay.record_once(&unused(), now()).await.is_err());
     let _: String = server.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
     assert!(until_up(&redis).await < Duration::from_secs(5));
     assert_eq!(record(&replay, &used).await, RecordOnce::Replay);
