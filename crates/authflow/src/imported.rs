@@ -63,7 +63,11 @@ impl AuthorizationServer {
     }
 
     /// Removes a token that was revoked here from the other program, which would honour it still.
-    pub(crate) async fn revoke_elsewhere(&self, kind: TokenKind, token: &TokenHash) -> Result<(), ErrorResponse> {
+    pub(crate) async fn revoke_elsewhere(
+        &self,
+        kind: TokenKind,
+        token: &TokenHash,
+    ) -> Result<(), ErrorResponse> {
         if let Some(old) = self.old_tokens() {
             old.remove(kind, token).await?;
         }

@@ -29,11 +29,12 @@ pub mod settings;
 mod trusted_proxies;
 
 pub use endpoint::authorization::{
-    AnswerTo, Approval, AuthorizationRequest, Authorize, DeviceDecided, PageReason, Pending, PendingResource, SendBack, Ticked,
+    AnswerTo, Approval, AuthorizationRequest, Authorize, DeviceDecided, PageReason, Pending, PendingResource,
+    SendBack, Ticked,
 };
-pub use rate_limiter::SlidingWindowRateLimiter;
-pub use mcp_authflow_jose::ServerKey;
 pub use endpoint::{UserCodeEntry, UserCodeProblem};
+pub use mcp_authflow_jose::ServerKey;
+pub use rate_limiter::SlidingWindowRateLimiter;
 pub use server::{AuthorizationServer, FormRequest, Ports, limiter_key};
 pub use settings::Settings;
 pub use trusted_proxies::{ForwardingHeader, InvalidProxies, TrustedProxies};

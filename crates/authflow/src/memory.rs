@@ -37,8 +37,8 @@ pub use self::{rate_limit::MemoryRateLimit, replay::MemoryReplay, token_storage:
 use crate::{
     port::store::Standing,
     record::{
-        Client, DeviceCodeRecord, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord, ResourceRecord, Session,
-        User, UserId,
+        Client, DeviceCodeRecord, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord,
+        ResourceRecord, Session, User, UserId,
     },
 };
 

@@ -8,7 +8,8 @@ use mcp_authflow_types::{ErrorResponse, Timestamp};
 use crate::{
     client_auth::{RegisteredKeys, attempts::Proven},
     port::{
-        Audit, AuditEvent, Clock, Entropy, Fetch, NoPolicy, OldTokens, Policy, RateLimit, Replay, Store, StoreError,
+        Audit, AuditEvent, Clock, Entropy, Fetch, NoPolicy, OldTokens, Policy, RateLimit, Replay, Store,
+        StoreError,
     },
     settings::Settings,
 };

@@ -13,8 +13,7 @@ use axum::{
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use mcp_authflow::{
     AuthorizationRequest, AuthorizationServer, Authorize, DeviceDecided, PageReason, Pending, UserCodeEntry,
-    port::Entropy,
-    record::InteractionId,
+    port::Entropy, record::InteractionId,
 };
 use mcp_authflow_types::{ErrorCode, ErrorResponse, Form, Issuer, Prompt, metadata::well_known_paths};
 

@@ -116,7 +116,11 @@ impl Opened {
                 rate_limit: shared.rate_limit.clone(),
                 replay: shared.replay.clone(),
                 old_tokens: self.old_tokens(config),
-                fetch: Arc::new(Outbound::new(&config.issuer, config.listen, &config.fetch_networks)),
+                fetch: Arc::new(Outbound::new(
+                    &config.issuer,
+                    config.listen,
+                    &config.fetch_networks,
+                )),
                 clock,
                 entropy: Arc::new(SystemEntropy),
                 audit: Arc::new(AuditTrail),

@@ -85,7 +85,9 @@ impl UpkeepStore for SqliteStore {
                 let (refresh_tokens, spent_refresh_tokens) =
                     refresh.query_row(key, |row| Ok((both(row)?, count(row, 2)?)))?;
                 Ok(TokenCounts {
-                    access_tokens: connection.prepare_cached(COUNT_ACCESS_TOKENS)?.query_row(key, both)?,
+                    access_tokens: connection
+                        .prepare_cached(COUNT_ACCESS_TOKENS)?
+                        .query_row(key, both)?,
                     refresh_tokens,
                     spent_refresh_tokens,
                 })

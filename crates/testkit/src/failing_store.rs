@@ -10,16 +10,18 @@ use mcp_authflow::{
     memory::MemoryStore,
     port::{
         OneTimeUse, RecordOnce, Replay, StoreError,
-        token_storage::TokenKind,
         store::{
-            AccessTokenPeek, AddClient, AddResource, BeginDevice, ClaimDevice, ClientStore, ClientWithResources, CloseInteraction,
-            Closing, CodePeek, DeviceCodeStore, GrantStore, GrantSummary, ImportToken, ImportedEntry, ImportedTokenStore, InteractionStore, IssueAccessToken, KeyFingerprint,
-            NewTokens, PollDevice, Purged, RedeemCode, RefreshTokenPeek, ResourceStore, RotateRefreshToken, Rotation,
-            StoreResult, TokenCounts, TokenStore, UpkeepStore,
+            AccessTokenPeek, AddClient, AddResource, BeginDevice, ClaimDevice, ClientStore,
+            ClientWithResources, CloseInteraction, Closing, CodePeek, DeviceCodeStore, GrantStore,
+            GrantSummary, ImportToken, ImportedEntry, ImportedTokenStore, InteractionStore, IssueAccessToken,
+            KeyFingerprint, NewTokens, PollDevice, Purged, RedeemCode, RefreshTokenPeek, ResourceStore,
+            RotateRefreshToken, Rotation, StoreResult, TokenCounts, TokenStore, UpkeepStore,
         },
+        token_storage::TokenKind,
     },
     record::{
-        AccessTokenRecord, Client, DeviceCodeRecord, GrantId, GrantedResource, ImportedToken, Interaction, InteractionId, ResourceRecord,
+        AccessTokenRecord, Client, DeviceCodeRecord, GrantId, GrantedResource, ImportedToken, Interaction,
+        InteractionId, ResourceRecord,
     },
 };
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash, secret::ExpiryBucket};

@@ -66,7 +66,8 @@ pub use reply::Reply;
 pub use resource::Resource;
 pub use scope::{Scope, ScopeToken};
 pub use secret::{
-    AccessToken, AuthorizationCode, ClientSecret, DeviceCode, ForeignToken, PresentedToken, RefreshToken, TokenHash,
+    AccessToken, AuthorizationCode, ClientSecret, DeviceCode, ForeignToken, PresentedToken, RefreshToken,
+    TokenHash,
 };
 pub use timestamp::Timestamp;
 pub use token_response::TokenResponse;

@@ -7,7 +7,10 @@ use mcp_authflow_types::{
 
 use crate::{
     client_auth::AuthenticatedClient,
-    port::{Admission, AuditEvent, AuditOutcome, audit::AuditAction, rate_limit::Limit, store::LiveAccessToken, token_storage::TokenKind},
+    port::{
+        Admission, AuditEvent, AuditOutcome, audit::AuditAction, rate_limit::Limit, store::LiveAccessToken,
+        token_storage::TokenKind,
+    },
     server::{AuthorizationServer, FormRequest},
 };
 

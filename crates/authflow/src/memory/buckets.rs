@@ -63,7 +63,10 @@ impl<T> Buckets<T> {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.values().flat_map(|bucket| &bucket.0).flat_map(HashMap::values)
+        self.0
+            .values()
+            .flat_map(|bucket| &bucket.0)
+            .flat_map(HashMap::values)
     }
 
     /// Takes everything out that lies before a bucket. Dropping it is left to the caller, who does it without the lock.

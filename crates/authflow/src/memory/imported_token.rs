@@ -22,7 +22,10 @@ impl State {
         if self.imported.contains_key(&key) {
             return ImportToken::AlreadyThere;
         }
-        let Some(client) = self.client(&token.grant.client_id).filter(|client| client.is_current(now)) else {
+        let Some(client) = self
+            .client(&token.grant.client_id)
+            .filter(|client| client.is_current(now))
+        else {
             return ImportToken::ClientGone;
         };
         let subject = self.subject(&token.grant.subject);
@@ -57,7 +60,11 @@ impl ImportedTokenStore for MemoryStore {
     }
 
     async fn find_imported(&self, kind: TokenKind, token: &TokenHash) -> StoreResult<Option<ImportedEntry>> {
-        Ok(self.state().imported.get(&(kind, *token)).map(|(entry, _)| *entry))
+        Ok(self
+            .state()
+            .imported
+            .get(&(kind, *token))
+            .map(|(entry, _)| *entry))
     }
 
     async fn claim_imported(&self, token: &TokenHash) -> StoreResult<bool> {

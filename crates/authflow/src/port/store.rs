@@ -57,12 +57,29 @@ pub type StoreResult<T> = Result<T, StoreError>;
 ///
 /// [`Replay`] is among it: what is used once is decided where codes and tokens are, unless an operator chooses otherwise.
 pub trait Store:
-    ClientStore + ResourceStore + InteractionStore + DeviceCodeStore + GrantStore + TokenStore + ImportedTokenStore + UpkeepStore + Replay
+    ClientStore
+    + ResourceStore
+    + InteractionStore
+    + DeviceCodeStore
+    + GrantStore
+    + TokenStore
+    + ImportedTokenStore
+    + UpkeepStore
+    + Replay
 {
 }
 
-impl<T: ClientStore + ResourceStore + InteractionStore + DeviceCodeStore + GrantStore + TokenStore + ImportedTokenStore + UpkeepStore + Replay> Store
-    for T
+impl<
+    T: ClientStore
+        + ResourceStore
+        + InteractionStore
+        + DeviceCodeStore
+        + GrantStore
+        + TokenStore
+        + ImportedTokenStore
+        + UpkeepStore
+        + Replay,
+> Store for T
 {
 }
 

@@ -164,7 +164,10 @@ async fn a_redirect_uri_may_be_left_out_only_by_a_client_that_has_one() {
         Params::authorize("WEB").set("redirect_uri", ""),
     ] {
         let pending = scene.pending(&left_out).await;
-        assert_eq!(pending.answer_to().target().unwrap().as_str(), "https://client.example/cb");
+        assert_eq!(
+            pending.answer_to().target().unwrap().as_str(),
+            "https://client.example/cb"
+        );
         // The token request names it all the same, or leaves it out, too.
         for (named, is_taken) in [
             (Some("https://client.example/cb"), true),

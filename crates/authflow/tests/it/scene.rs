@@ -7,8 +7,10 @@ use std::{
 };
 
 use mcp_authflow::{
-    ServerKey,     Approval, AuthorizationRequest, AuthorizationServer, Authorize, FormRequest, PageReason, Pending, Ports,
-    SendBack, Settings, memory::MemoryRateLimit, port::{Clock as _, NoFetch},
+    Approval, AuthorizationRequest, AuthorizationServer, Authorize, FormRequest, PageReason, Pending, Ports,
+    SendBack, ServerKey, Settings,
+    memory::MemoryRateLimit,
+    port::{Clock as _, NoFetch},
 };
 use mcp_authflow_testkit::{
     audit_log::AuditLog,

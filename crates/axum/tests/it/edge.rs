@@ -13,7 +13,9 @@ use axum::{Router, body::Body, response::IntoResponse as _};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use mcp_authflow::{
-    ServerKey,     Approval, AuthorizationServer, Pending, Ports, Settings, memory::MemoryRateLimit, port::{Clock as _, NoFetch},
+    Approval, AuthorizationServer, Pending, Ports, ServerKey, Settings,
+    memory::MemoryRateLimit,
+    port::{Clock as _, NoFetch},
 };
 use mcp_authflow_axum::{ClientAddress, Interact, Outcome, Visit, router};
 use mcp_authflow_testkit::{

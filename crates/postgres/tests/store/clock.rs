@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mcp_authflow::{
-    ServerKey,     AuthorizationServer, FormRequest, Ports, Settings,
+    AuthorizationServer, FormRequest, Ports, ServerKey, Settings,
     memory::MemoryRateLimit,
     port::{
         NoFetch,

@@ -54,7 +54,10 @@ const BUILT_IN: [(&str, &str); 11] = [
     ("login.html", include_str!("../../templates/login.html")),
     ("consent.html", include_str!("../../templates/consent.html")),
     ("device.html", include_str!("../../templates/device.html")),
-    ("device_decided.html", include_str!("../../templates/device_decided.html")),
+    (
+        "device_decided.html",
+        include_str!("../../templates/device_decided.html"),
+    ),
     ("error.html", include_str!("../../templates/error.html")),
     ("signed_out.html", include_str!("../../templates/signed_out.html")),
     ("home.html", include_str!("../../templates/home.html")),

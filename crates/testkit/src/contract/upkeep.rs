@@ -251,7 +251,10 @@ pub async fn tokens_are_counted_by_what_they_are_good_for(store: &dyn WholeStore
     );
     let (scene, tokens) = Scene::redeemed(store).await;
     let rotation = sample::rotation(&scene.grant, &tokens.refresh_token.unwrap());
-    let answer = store.rotate_refresh_token(&rotation, sample::now()).await.unwrap();
+    let answer = store
+        .rotate_refresh_token(&rotation, sample::now())
+        .await
+        .unwrap();
     assert_eq!(answer, RotateRefreshToken::Rotated);
     let mut over = sample::own_access_token(&scene.client, &scene.resource);
     over.expires_at = sample::in_seconds(-10);

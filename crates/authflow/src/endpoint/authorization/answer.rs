@@ -211,7 +211,9 @@ impl AuthorizationServer {
     /// [`PageReason::Gone`] when the request was answered before.
     pub async fn deny(&self, pending: Pending, address: Option<IpAddr>) -> Result<SendBack, PageReason> {
         let Pending {
-            interaction, answer_to, ..
+            interaction,
+            answer_to,
+            ..
         } = pending;
         let back = Answering {
             issuer: self.settings().issuer.as_str(),

@@ -260,7 +260,11 @@ fn default_scope(record: &ResourceRecord, on_offer: &Scope) -> Scope {
 
 /// Narrows what is asked for, resource by resource. Nothing asked for means one scope: a small default, never everything.
 /// `offline_access` belongs to no resource and rides along.
-pub(crate) fn narrow(client: &Client, asked: &Scope, resources: Vec<Resolved>) -> Result<Vec<PendingResource>, Reason> {
+pub(crate) fn narrow(
+    client: &Client,
+    asked: &Scope,
+    resources: Vec<Resolved>,
+) -> Result<Vec<PendingResource>, Reason> {
     let offline = asked.narrow_to(&offline_scope());
     let offline = if client.may_use(GrantType::RefreshToken) {
         offline
