@@ -25,17 +25,42 @@ impl ForwardingHeader {
         }
     }
 
+    /// The elements of one value; none of one in which a quote is left open, since nobody can say who wrote what of it.
+    fn elements(self, value: &str) -> Vec<&str> {
+        match self {
+            Self::XForwardedFor => value.split(',').collect(),
+            Self::Forwarded => split_outside_quotes(value, ',').unwrap_or_else(|| vec![""]),
+        }
+    }
+
     /// The address that one element of the header names. A name, an obfuscated one included, is nobody's address.
     fn address(self, element: &str) -> Option<IpAddr> {
         match self {
             Self::XForwardedFor => node_address(element.trim()),
-            Self::Forwarded => element
-                .split(';')
+            Self::Forwarded => split_outside_quotes(element, ';')?
+                .into_iter()
                 .filter_map(|pair| pair.trim().split_once('='))
                 .find(|(name, _)| name.eq_ignore_ascii_case("for"))
                 .and_then(|(_, node)| node_address(node.trim_matches('"'))),
         }
     }
+}
+
+/// Splits at a separator that is not part of a quoted string (RFC 9110 §5.6.4); `None` when a quote is left open.
+///
+/// # Security
+/// Proxies write down the `Host` that a caller sent, and `x,for=192.0.2.1` is one.
+fn split_outside_quotes(text: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let parts = text
+        .split(|c| {
+            let was_escaped = is_escaped;
+            is_escaped = is_quoted && !was_escaped && c == '\\';
+            is_quoted ^= c == '"' && !was_escaped;
+            c == separator && !is_quoted
+        })
+        .collect();
+    (!is_quoted).then_some(parts)
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`
@@ -125,7 +150,10 @@ impl TrustedProxies {
             return peer;
         }
         let mut client = peer;
-        let hops: Vec<&str> = values.into_iter().flat_map(|value| value.split(',')).collect();
+        let hops: Vec<&str> = values
+            .into_iter()
+            .flat_map(|value| header.elements(value))
+            .collect();
         for hop in hops.into_iter().rev() {
             let Some(address) = header.address(hop) else {
                 break;
@@ -189,5 +217,28 @@ mod tests {
         assert_eq!(client("for=203.0.113.1, for=10.0.0.3"), "203.0.113.1");
         assert_eq!(client("for=198.51.100.7, for=_hidden"), "10.0.0.1");
         assert_eq!(client("by=203.0.113.1"), "10.0.0.1");
+    }
+
+    /// RFC 7239 §4: a value may be a quoted string. The caller chooses what proxies write down as `host`.
+    #[test]
+    fn commas_and_semicolons_in_quotes_separate_nothing() {
+        let client = |forwarded| client(ForwardingHeader::Forwarded, "10.0.0.1", &[forwarded]);
+        for honest in [
+            r#"for=203.0.113.1;host="x,for=198.51.100.7""#,
+            r#"host="x;for=198.51.100.7";for=203.0.113.1"#,
+            r#"host="x\\";for=203.0.113.1"#,
+            r#"for=198.51.100.7;host="a\"b", for=203.0.113.1;host="c\",for=198.51.100.7""#,
+            r#" proto=https ; For="203.0.113.1" "#,
+        ] {
+            assert_eq!(client(honest), "203.0.113.1", "{honest}");
+        }
+        // A quote that a caller leaves open in front of what the proxy writes: nobody can say what is whose.
+        for open in [
+            r#"for="198.51.100.7, for=203.0.113.1"#,
+            r#"for="x, for=203.0.113.1;host="x,for=198.51.100.7""#,
+            r#"for="x\", for=203.0.113.1;host="y,for=198.51.100.7""#,
+        ] {
+            assert_eq!(client(open), "10.0.0.1", "{open}");
+        }
     }
 }
