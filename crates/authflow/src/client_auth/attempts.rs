@@ -3,7 +3,8 @@
 //! A secret that is guessed is guessed from somewhere, so tries are counted by client *and* address: whoever guesses from
 //! elsewhere locks no honest client out. A credential that was right from an address is remembered there, as a digest,
 //! and counts no more until it is wrong: an honest client is never refused for what others try from its address, and one
-//! that asks often is as fast as it was.
+//! that asks often is as fast as it was. Of assertions, each of which is another one, it is remembered for which client
+//! one was right.
 
 use std::{
     fmt,
@@ -67,6 +68,7 @@ impl fmt::Debug for Proven {
 #[derive(Debug)]
 struct Attempt {
     digest: Digest,
+    is_assertion: bool,
     by_client: String,
     by_address: String,
 }
@@ -91,6 +93,7 @@ impl Attempt {
         }
         Some(Self {
             digest: *TokenHash::of(&whole).as_bytes(),
+            is_assertion: matches!(presented.credential, Credential::Assertion(_)),
             by_client,
             by_address,
         })
@@ -137,8 +140,13 @@ impl AuthorizationServer {
                 is_counted: false,
             }));
         }
-        for (limit, key) in attempt.counted_against(&self.settings().limits) {
-            if let Admission::Refused { retry_after } = self.ports().rate_limit.admit(limit, key).await {
+        let counted = attempt.counted_against(&self.settings().limits);
+        for (place, (limit, key)) in counted.iter().enumerate() {
+            if let Admission::Refused { retry_after } = self.ports().rate_limit.admit(*limit, key).await {
+                // A refused try counts against nobody: who waits as long as told is let in.
+                for (limit, key) in &counted[..place] {
+                    self.ports().rate_limit.take_back(*limit, key).await;
+                }
                 self.audit(
                     &AuditEvent::new(
                         AuditAction::ClientAuthentication,
@@ -164,6 +172,9 @@ impl AuthorizationServer {
         };
         match verdict {
             Verdict::Right => self.proven().remember(&attempt),
+            // Nobody makes an assertion by guessing: a wrong one says nothing of whoever was right here, and may be
+            // anybody's who wants that client locked out.
+            Verdict::Wrong if attempt.is_assertion => return,
             Verdict::Wrong => return self.proven().forget(&attempt),
             Verdict::NoGuess => {}
         }

@@ -119,6 +119,23 @@ async fn one_address_that_tries_many_clients_is_stopped() {
     assert_eq!(from(&scene, HOME, &basic("SVC")).await.unwrap_err(), too_many(60));
 }
 
+/// A refused try is not counted, whichever limit refuses it: who waits as long as told is let in.
+#[tokio::test]
+async fn a_try_that_the_address_is_refused_does_not_count_against_the_client() {
+    let scene = Scene::with(|settings| {
+        settings.limits.client_authentications_per_minute = 2;
+        settings.limits.client_authentications_per_address_per_minute = 1;
+    })
+    .await;
+    guess(&scene, HOME, "SEC", 1).await;
+    scene.wait(50);
+    for _ in 0..5 {
+        assert_eq!(from(&scene, HOME, &basic("SVC")).await.unwrap_err(), too_many(10));
+    }
+    scene.wait(10);
+    from(&scene, HOME, &basic("SVC")).await.unwrap();
+}
+
 /// P3, P9: a store that cannot be asked costs nobody a try.
 #[tokio::test]
 async fn what_cannot_be_checked_is_not_counted() {

@@ -449,6 +449,46 @@ async fn a_wrong_assertion_gives_nothing_and_uses_nothing_up() {
     machine.enter(&good).await.unwrap();
 }
 
+/// No lock-out weapon: nobody guesses an assertion, so what others send says nothing of a client that was right from there.
+#[tokio::test]
+async fn an_honest_client_is_not_locked_out_by_what_others_send_in_its_name() {
+    let mut machine = Machine::new().await;
+    machine.scene = Scene::with(|settings| settings.limits.client_authentications_per_minute = 5).await;
+    machine
+        .add("PKJ", ClientKeys::Jwks(key_set(&[&machine.key])))
+        .await;
+    let stranger = SigningKey::generate(Algorithm::Es256).unwrap();
+    machine.enter(&machine.assertion("1")).await.unwrap();
+    for number in 0..20 {
+        let claims = machine.claims("PKJ", &format!("forged {number}"));
+        let forged = stranger.sign("JWT", &claims).unwrap();
+        refused(machine.enter(&forged).await, ErrorCode::InvalidClient);
+    }
+    machine.enter(&machine.assertion("2")).await.unwrap();
+}
+
+/// Of a client that was not right from there, so many are looked at and no more.
+#[tokio::test]
+async fn assertions_from_where_none_was_right_are_counted() {
+    let mut machine = Machine::new().await;
+    machine.scene = Scene::with(|settings| settings.limits.client_authentications_per_minute = 5).await;
+    machine
+        .add("PKJ", ClientKeys::Jwks(key_set(&[&machine.key])))
+        .await;
+    let stranger = SigningKey::generate(Algorithm::Es256).unwrap();
+    for number in 0..8 {
+        let forged = stranger
+            .sign("JWT", &machine.claims("PKJ", &number.to_string()))
+            .unwrap();
+        let code = if number < 5 {
+            ErrorCode::InvalidClient
+        } else {
+            ErrorCode::TooManyRequests
+        };
+        assert_eq!(machine.enter(&forged).await.unwrap_err().code, code, "{number}");
+    }
+}
+
 /// P6, S-134, S-136: no second in the life of an assertion lets it in twice.
 #[tokio::test]
 async fn an_assertion_is_a_replay_for_as_long_as_it_could_be_accepted() {
