@@ -47,6 +47,7 @@ pub struct Settings {
 /// How often things may be tried. Each is at least 1; what is refused is told when to come back.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_field_names, reason = "a number says its unit in its name")]
 pub struct Limits {
     /// Requests that one address (IPv6: one /64) may make at the token endpoint in a minute, whatever comes of them.
     /// Default 60,000: no more than keeps one address from having the server to itself.

@@ -56,7 +56,7 @@ impl CodeChallenge {
     }
 
     /// The challenge as a client sends it: 43 base64url characters.
-    pub fn to_text(&self) -> String {
+    pub fn to_text(self) -> String {
         base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(self.0)
     }
 

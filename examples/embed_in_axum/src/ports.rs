@@ -22,7 +22,6 @@ impl Clock for SystemClock {
 pub(crate) struct SinceStart(Instant);
 
 impl SinceStart {
-    #[expect(clippy::disallowed_methods, reason = "this is the room for the clock")]
     pub(crate) fn now() -> Self {
         Self(Instant::now())
     }

@@ -1,5 +1,6 @@
 //! What single parts cost, measured in this process: the memory of a live token, a limiter's check.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ pub(super) fn measure(runtime: &tokio::runtime::Runtime) -> Result<String> {
     for tries in LIMITS {
         let cost = runtime.block_on(limiter_check(tries))?;
         let (admitted, refused) = (cost.admitted.as_nanos(), cost.refused.as_nanos());
-        limiter += &format!("| {tries} | {admitted} | {refused} |\n");
+        writeln!(limiter, "| {tries} | {admitted} | {refused} |")?;
     }
     Ok(format!(
         "\nMemory: {TOKENS} live access tokens in the memory store take {:.0} bytes each (resident memory of the process); \

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -105,7 +105,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Tally> {
         Some(path) => path.clone(),
         None => build_server(Profile::Dev)?,
     };
-    let crowd = Crowd::start(arguments, binary)?;
+    let crowd = Crowd::start(arguments, &binary)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -180,7 +180,7 @@ struct Crowd {
 type Form = Vec<(&'static str, String)>;
 
 impl Crowd {
-    fn start(arguments: &Arguments, binary: PathBuf) -> Result<Self> {
+    fn start(arguments: &Arguments, binary: &Path) -> Result<Self> {
         let (store, postgres) = match arguments.store {
             StoreKind::Memory => (Store::Memory, None),
             StoreKind::Sqlite => (Store::Sqlite, None),
@@ -200,14 +200,14 @@ impl Crowd {
             .map(|_| SigningKey::generate(Algorithm::Es256))
             .collect::<Result<Vec<_>, _>>()?;
         let first = TestServer::builder()
-            .binary(&binary)
+            .binary(binary)
             .store(store.clone())
             .bootstrap(format!("{}{}", bootstrap(1), clients(&signers)))
             .config(config(arguments, redis.as_ref()));
         let mut nodes = vec![first.start()?];
         for _ in 1..arguments.nodes {
             let node = TestServer::builder()
-                .binary(&binary)
+                .binary(binary)
                 .store(store.clone())
                 .config(config(arguments, redis.as_ref()))
                 .beside(&nodes[0])
@@ -413,7 +413,7 @@ fn signer_id(number: usize) -> String {
 
 /// Clients that sign, and one that is a device without a browser.
 fn clients(signers: &[SigningKey]) -> String {
-    let mut text = format!(
+    let device = format!(
         r#"
 [[client]]
 client_id = "{DEVICE}"
@@ -422,9 +422,9 @@ token_endpoint_auth_method = "none"
 grant_types = ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]
 "#
     );
-    for (number, key) in signers.iter().enumerate() {
+    let signers = signers.iter().enumerate().map(|(number, key)| {
         let jwks = json!({ "keys": [key.public_jwk()] });
-        text += &format!(
+        format!(
             r#"
 [[client]]
 client_id = "{}"
@@ -436,9 +436,9 @@ scope = "{SCOPE}"
 resources = ["{RESOURCE}"]
 "#,
             signer_id(number)
-        );
-    }
-    text
+        )
+    });
+    std::iter::once(device).chain(signers).collect()
 }
 
 fn config(arguments: &Arguments, redis: Option<&PrivateRedis>) -> String {

@@ -81,7 +81,7 @@ mod tests {
     }
 
     /// A server on loopback with a key set and something that is none.
-    async fn peer() -> u16 {
+    fn peer() -> u16 {
         let json = [(header::CONTENT_TYPE, "application/json")];
         let app = Router::new()
             .route("/jwks", get(async move || (json, r#"{"keys":[]}"#)))
@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_on_loopback_fetches_from_loopback_and_tells_the_kinds_of_trouble_apart() {
-        let port = peer().await;
+        let port = peer();
         let outbound = outbound("http://127.0.0.1:8000", "127.0.0.1:8000");
         let url = |path| format!("http://127.0.0.1:{port}/{path}");
         let keys = fetch(&outbound, &url("jwks")).await.unwrap();
@@ -114,7 +114,7 @@ mod tests {
     /// SF-22
     #[tokio::test]
     async fn a_public_server_does_not_fetch_from_loopback() {
-        let port = peer().await;
+        let port = peer();
         let outbound = outbound("https://auth.example", "127.0.0.1:8000");
         for url in [
             "http://127.0.0.1",
@@ -130,7 +130,7 @@ mod tests {
     /// SF-20
     #[tokio::test]
     async fn a_server_does_not_ask_itself() {
-        let port = peer().await;
+        let port = peer();
         let local = outbound(&format!("http://localhost:{port}"), &format!("127.0.0.1:{port}"));
         for host in ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"] {
             assert!(

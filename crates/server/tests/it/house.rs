@@ -111,7 +111,7 @@ impl House {
     }
 
     /// A browser somewhere else.
-    pub(crate) fn browser_at(&self, address: &str) -> Browser {
+    pub(crate) fn browser_at(address: &str) -> Browser {
         Browser::from_address(address.parse().unwrap()).unwrap()
     }
 

@@ -56,7 +56,7 @@ async fn the_eleventh_wrong_password_is_not_even_looked_at() {
 #[tokio::test]
 async fn guesses_from_elsewhere_lock_nobody_out_at_home() {
     let house = House::open();
-    let (alice, mallory) = (house.browser(), house.browser_at("127.0.0.66"));
+    let (alice, mallory) = (house.browser(), House::browser_at("127.0.0.66"));
     house.code(&alice, "native", Decision::Allow).await;
     let mut shown = page(mallory.open(&house.authorize_url("web", "")).await.unwrap());
     for attempt in 1..=11 {

@@ -28,6 +28,10 @@ pub struct Purged {
 
 /// How many tokens there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "access and refresh alone would be said of something else"
+)]
 pub struct TokenCounts {
     /// Access tokens. Those of a revoked grant count as long as they have not expired.
     pub access_tokens: TokenCount,
