@@ -16,16 +16,47 @@ use crate::{
 /// How many parsed sets are kept. Beyond that all are dropped: parsing again costs some 20 µs a key.
 const MOST_SETS: usize = 1024;
 
+/// How many bytes of text the kept sets are of. Parsed, a large set is some ten times its text: a stranger's sets have
+/// 64 KiB, an honest one less than one.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
 /// Parsed key sets, by the text or the address that they came from.
 pub struct RegisteredKeys {
     fetch: Arc<dyn Fetch>,
-    parsed: Mutex<HashMap<String, Parsed>>,
+    parsed: Mutex<Kept>,
+}
+
+/// The sets that are kept, and how many bytes of text they are of.
+#[derive(Default)]
+struct Kept {
+    sets: HashMap<String, Parsed>,
+    bytes: usize,
 }
 
 struct Parsed {
     /// The document that it was, for a set from an address.
     document: Option<Arc<[u8]>>,
     keys: Arc<KeySet>,
+}
+
+impl Parsed {
+    /// How many bytes of text it is of, by its name.
+    fn bytes(&self, name: &str) -> usize {
+        name.len() + self.document.as_ref().map_or(0, |document| document.len())
+    }
+}
+
+impl Kept {
+    fn keep(&mut self, name: &str, set: Parsed) {
+        let bytes = set.bytes(name);
+        if self.sets.len() >= MOST_SETS || self.bytes + bytes > MOST_BYTES {
+            *self = Self::default();
+        }
+        self.bytes += bytes;
+        if let Some(old) = self.sets.insert(name.to_owned(), set) {
+            self.bytes -= old.bytes(name);
+        }
+    }
 }
 
 impl RegisteredKeys {
@@ -62,26 +93,20 @@ impl RegisteredKeys {
             (Some(kept), Some(document)) => Arc::ptr_eq(kept, document),
             _ => false,
         };
-        if let Some(kept) = self.kept().get(name).filter(|kept| is_same(kept)) {
+        if let Some(kept) = self.kept().sets.get(name).filter(|kept| is_same(kept)) {
             return Ok(kept.keys.clone());
         }
         let keys = KeySet::parse(text).map_err(|error| ClientKeysError::Unusable(error.to_string()))?;
         let keys = Arc::new(keys);
-        let mut kept = self.kept();
-        if kept.len() >= MOST_SETS {
-            kept.clear();
-        }
-        kept.insert(
-            name.to_owned(),
-            Parsed {
-                document: document.cloned(),
-                keys: keys.clone(),
-            },
-        );
+        let set = Parsed {
+            document: document.cloned(),
+            keys: keys.clone(),
+        };
+        self.kept().keep(name, set);
         Ok(keys)
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<String, Parsed>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.parsed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -158,6 +183,8 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &again));
         let fresh = registered.get(&keys, Freshness::Refresh).await.unwrap();
         assert!(!Arc::ptr_eq(&first, &fresh));
+        let uri_and_document = "https://client.example/jwks".len() + r#"{"keys":[],"n":0}"#.len();
+        assert_eq!(registered.kept().bytes, uri_and_document, "the old one is gone");
         assert_eq!(fetch.fetched.load(Ordering::Relaxed), 2);
     }
 
@@ -168,7 +195,7 @@ mod tests {
             let keys = ClientKeys::Jwks(format!(r#"{{"keys":[],"n":{number}}}"#));
             registered.get(&keys, Freshness::Cached).await.unwrap();
         }
-        assert_eq!(registered.kept().len(), 1);
+        assert_eq!(registered.kept().sets.len(), 1);
         for unusable in [
             ClientKeys::Jwks("[]".to_owned()),
             ClientKeys::JwksUri("https://client.example/jwks".to_owned()),
@@ -176,6 +203,20 @@ mod tests {
             let error = registered.get(&unusable, Freshness::Cached).await.unwrap_err();
             assert!(matches!(error, ClientKeysError::Unusable(_)), "{error}");
         }
-        assert_eq!(registered.kept().len(), 1);
+        assert_eq!(registered.kept().sets.len(), 1);
+    }
+
+    /// P12: sets that are as large as they may be are few.
+    #[tokio::test]
+    async fn what_is_kept_is_bounded_in_bytes() {
+        let registered = RegisteredKeys::new(Arc::new(NoFetch));
+        let padding = "x".repeat(60_000);
+        for number in 0..200 {
+            let keys = ClientKeys::Jwks(format!(r#"{{"keys":[],"n":{number},"x":"{padding}"}}"#));
+            registered.get(&keys, Freshness::Cached).await.unwrap();
+            let kept = registered.kept();
+            let bytes: usize = kept.sets.iter().map(|(name, set)| set.bytes(name)).sum();
+            assert!(bytes <= MOST_BYTES && bytes == kept.bytes, "{bytes}");
+        }
     }
 }
