@@ -19,10 +19,10 @@
 //! # use mcp_authflow_types::Timestamp;
 //! # struct Stopped;
 //! # impl Clock for Stopped { fn now(&self) -> Timestamp { Timestamp::from_seconds(1_790_000_000) } }
-//! # let system_clock: Arc<dyn Clock> = Arc::new(Stopped);
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), TokenStorageError> {
+//! # let system_clock: Arc<dyn Clock> = Arc::new(Stopped);
 //! let storage = MemoryTokenStorage::new(system_clock.clone());
 //! storage.initialize().await?;
 //! let mut new = NewToken::new("my-client", system_clock.now() + Duration::from_secs(3_600));
