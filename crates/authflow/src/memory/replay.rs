@@ -38,7 +38,9 @@ type Digest = [u8; 32];
 ///
 /// # Security
 /// A process that starts again has forgotten what was used shortly before. Tell it with [`begun_at`](Self::begun_at) when
-/// it began, and what was issued before that is refused.
+/// it began, and what was issued before that is refused. A client whose clock is ahead dates what it issues ahead, too: add
+/// the leeway that such clients have, and for as long a fresh start refuses everybody; leave it out, and what a client
+/// with such a clock used in the last moments before the start may be used once more.
 pub struct MemoryReplay(Mutex<Memory>);
 
 pub(super) struct Memory {
