@@ -7,12 +7,13 @@
 //! starts beside it in an empty folder; else it starts in the workspace.
 //!
 //! What a shell cannot do is said in a comment that the reader does not see, on a line of
-//! its own. The first four belong to the block that follows:
+//! its own. All but the last belong to the block that follows:
 //!
 //! | comment | meaning |
 //! |---|---|
 //! | `<!-- readme: background until "listening on" -->` | the block runs on in a terminal of its own; go on when it has printed this |
 //! | `<!-- readme: sign-in alice -->` | the block prints an authorization URL; a browser opens it, signs in, allows, and follows the redirect back |
+//! | `<!-- readme: device alice -->` | the block prints the address of a device's code; a browser opens it, signs in, compares the code, and allows |
 //! | `<!-- readme: expect "Hello" -->` | the block's output contains this |
 //! | `<!-- readme: skip, needs a desktop -->` | the block is not run, for this reason, which the result names |
 //! | `<!-- readme: set-up alice -->` | a browser opens the set-up link that the server has printed and creates this account |
@@ -206,6 +207,16 @@ impl Reader {
                 );
             };
             person::sign_in(&line, name)?;
+        }
+        if let Some(name) = &block.device {
+            let line = self.main.output().wait_for("?user_code=", PATIENCE);
+            let Some(line) = line else {
+                bail!(
+                    "no code of a device appeared; the last lines:\n{}",
+                    self.main.output().tail(30)
+                );
+            };
+            person::allow_device(&line, name)?;
         }
         let output = self.main.finish(number, PATIENCE)?;
         if let Some(expected) = &block.expect {

@@ -49,6 +49,38 @@ pub(super) fn sign_in(line: &str, name: &str) -> Result<()> {
     })
 }
 
+/// Opens the address that a device shows, signs in, compares the code that is filled in, and allows.
+pub(super) fn allow_device(line: &str, name: &str) -> Result<()> {
+    let url = url_in(line, "?user_code=").with_context(|| format!("no URL in `{line}`"))?;
+    in_runtime(async {
+        let browser = Browser::new()?;
+        let login = [("username", name), ("password", PASSWORD)];
+        let mut visit = browser.open(&url).await?;
+        for (step, fields) in [
+            ("login", &login[..]),
+            ("code", &[]),
+            ("consent", &[("decision", "allow")]),
+        ] {
+            let Visit::Page(page) = visit else {
+                anyhow::bail!("the device's pages lead away from the server");
+            };
+            let form = page
+                .form_with("step", step)
+                .with_context(|| format!("no {step} form: {}", page.describe()))?;
+            visit = browser.submit(&page, form, fields).await?;
+        }
+        let Visit::Page(page) = visit else {
+            anyhow::bail!("the last page leads away from the server");
+        };
+        ensure!(
+            page.url.path().ends_with("/approved"),
+            "the device was not approved: {}",
+            page.describe()
+        );
+        Ok(())
+    })
+}
+
 /// The last URL in a text that contains `part`.
 pub(super) fn url_in(text: &str, part: &str) -> Option<String> {
     text.split_whitespace()

@@ -18,6 +18,7 @@ pub(super) struct Block {
     pub(super) text: String,
     pub(super) background_until: Option<String>,
     pub(super) sign_in: Option<String>,
+    pub(super) device: Option<String>,
     pub(super) expect: Option<String>,
     pub(super) skip: Option<String>,
 }
@@ -38,6 +39,7 @@ impl Step {
                 ..
             }) => "a server",
             Self::Run(Block { sign_in: Some(_), .. }) => "a block, with a person who signs in",
+            Self::Run(Block { device: Some(_), .. }) => "a device, with a person who types its code",
             Self::Run(_) => "a block",
         }
     }
@@ -131,6 +133,8 @@ impl Block {
             self.background_until = Some(quoted(text)?);
         } else if let Some(name) = comment.strip_prefix("sign-in ") {
             self.sign_in = Some(name.trim().to_owned());
+        } else if let Some(name) = comment.strip_prefix("device ") {
+            self.device = Some(name.trim().to_owned());
         } else if let Some(text) = comment.strip_prefix("expect ") {
             self.expect = Some(quoted(text)?);
         } else if let Some(reason) = comment.strip_prefix("skip,") {
