@@ -53,5 +53,23 @@ pub(crate) fn run_short() -> Result<Tally> {
     for store in [StoreKind::Sqlite, StoreKind::Postgres] {
         tally += crash(3, store)?;
     }
+    for (what, items, redis) in [
+        (race::What::Jti, 200, race::Redis::Off),
+        (race::What::Jti, 60, race::Redis::Limits),
+        (race::What::Jti, 60, race::Redis::Replay),
+        (race::What::DeviceCode, 40, race::Redis::Off),
+        (race::What::Code, 40, race::Redis::Off),
+    ] {
+        tally += race::run(&race::Arguments {
+            what,
+            items,
+            callers: 16,
+            nodes: 3,
+            store: StoreKind::Postgres,
+            redis,
+            flush: redis != race::Redis::Off,
+            binary: None,
+        })?;
+    }
     Ok(tally)
 }
