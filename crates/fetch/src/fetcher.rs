@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, io,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -205,6 +205,8 @@ impl Flight {
                 state.cache.keep(&self.key, copy.clone(), freshness, now);
                 Ok(copy)
             }
+            // Nobody was asked: that others were busy says nothing of this URL.
+            Err(busy @ FetchError::Unavailable(Unavailable::Busy)) => Err(busy),
             Err(error) => {
                 tracing::info!(host = self.host, %error, "a document was not fetched");
                 state.cache.failed(&self.key, &error, now);
@@ -253,6 +255,7 @@ impl Inner {
         match self.resolver.resolve(name).await {
             Ok(addresses) if addresses.is_empty() => Err(Unavailable::NoAddress("none".to_owned()).into()),
             Ok(addresses) => Ok(addresses),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Err(Unavailable::Busy.into()),
             Err(error) => Err(Unavailable::NoAddress(error.to_string()).into()),
         }
     }

@@ -251,3 +251,23 @@ async fn a_look_up_that_hangs_is_cut_off() {
         .unwrap();
     assert_eq!(answer, Err(Unavailable::TimedOut(limit).into()));
 }
+
+/// A look-up that found no turn says nothing of the URL: the next caller tries again, and is not told of a failure.
+#[tokio::test]
+async fn a_name_that_found_no_turn_is_looked_up_at_the_next_call() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let resolver = Resolver::new({
+        let asked = Arc::clone(&asked);
+        move |_| -> Resolving {
+            asked.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async { Err(io::ErrorKind::ResourceBusy.into()) })
+        }
+    });
+    let fetcher = Fetcher::builder().resolver(resolver).build();
+    let url = "https://c.test/d";
+    for times in 1..3 {
+        assert_eq!(get(&fetcher, url).await, Err(Unavailable::Busy.into()));
+        assert_eq!(fetcher.step(url, Limits::METADATA), Step::Fetch);
+        assert_eq!(asked.load(Ordering::SeqCst), times);
+    }
+}
