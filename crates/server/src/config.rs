@@ -25,7 +25,9 @@ use mcp_authflow::{
 };
 use mcp_authflow_fetch::Network;
 use mcp_authflow_jose::Algorithm;
-use mcp_authflow_types::{Issuer, RedirectUri, Resource, Scope, redirect_uri::RedirectHost, cors::AllowedOrigins};
+use mcp_authflow_types::{
+    Issuer, RedirectUri, Resource, Scope, cors::AllowedOrigins, redirect_uri::RedirectHost,
+};
 use zeroize::Zeroizing;
 
 use self::reader::Reader;
@@ -539,7 +541,8 @@ fn read_initial_access_tokens(read: &mut Reader) -> Result<InitialAccessTokens, 
     const MIN_BYTES: usize = 32;
     let remedy = "an initial access token has 32 to 512 printable characters without blanks; make one with: openssl rand \
                   -hex 32";
-    let is_good = |token: &str| (MIN_BYTES..=512).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+    let is_good =
+        |token: &str| (MIN_BYTES..=512).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
     let mut tokens = Vec::new();
     if let Some(token) = read.optional_secret(TOKEN)? {
         if !is_good(&token) {
@@ -548,12 +551,12 @@ fn read_initial_access_tokens(read: &mut Reader) -> Result<InitialAccessTokens, 
         tokens.push(Zeroizing::new(token));
     }
     if let Some(file) = read.optional(FILE)? {
-        let text = std::fs::read_to_string(&file).map(Zeroizing::new).map_err(|source| {
-            ConfigError::Unreadable {
+        let text = std::fs::read_to_string(&file)
+            .map(Zeroizing::new)
+            .map_err(|source| ConfigError::Unreadable {
                 path: file.clone(),
                 source,
-            }
-        })?;
+            })?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let before = tokens.len();
         tokens.extend(lines.map(|line| Zeroizing::new(line.to_owned())));
@@ -562,7 +565,9 @@ fn read_initial_access_tokens(read: &mut Reader) -> Result<InitialAccessTokens, 
             return Err(read.wrong(FILE, &file, &format!("write one token a line; {remedy}")));
         }
     }
-    Ok(InitialAccessTokens::new(tokens.iter().map(|token| token.as_str())))
+    Ok(InitialAccessTokens::new(
+        tokens.iter().map(|token| token.as_str()),
+    ))
 }
 
 /// Whether a redirect URI can lead there: a host, or a private-use scheme with its colon.

@@ -50,7 +50,7 @@ pub(super) struct Serve {
 const CLEAN_EVERY: Duration = Duration::from_secs(60);
 /// How many rows of a kind one clean-up step removes, and how many steps follow each other.
 const CLEAN_ROWS: u32 = 1_000;
-const CLEAN_STEPS: u32 = 200;
+const CLEAN_STEPS: u32 = 2_000;
 
 impl Serve {
     /// The settings that flags override.

@@ -90,8 +90,17 @@ fn a_mistake_is_told_with_key_value_and_remedy() {
         ("[redis]\nprefix = \"a b\"", &[], "1 to 64 of the characters"),
         ("", &[("REDIS_URL", "http://h/")], "redis://"),
         ("nodes = 0", &[], "between 1 and 1000"),
-        ("[limits]\nintrospections_per_client_per_minute = 0", &[], "between 1 and 10000000"),
+        (
+            "[limits]\nintrospections_per_client_per_minute = 0",
+            &[],
+            "between 1 and 10000000",
+        ),
         ("[log]\nformat = \"xml\"", &[], "text, json"),
+        (
+            "[fetch]\ndangerous_allow_networks = \"10.0.0.1/8\"",
+            &[],
+            "is no network",
+        ),
         ("[log]\nfilter = \"info,=x=\"", &[], "log.filter"),
         ("\nlisten = ", &[], "authflow.toml:2:10: "),
     ] {
@@ -141,6 +150,13 @@ fn a_setting_that_weakens_safety_is_named_dangerous_and_told_at_the_start() {
     );
     assert_eq!(dangers(&set), [""; 0]);
     assert_eq!(dangers(public), [""; 0]);
+    let [danger] = dangers("[fetch]\ndangerous_allow_networks = [\"10.0.0.0/8\", \"fd00::/8\"]")
+        .try_into()
+        .unwrap();
+    assert!(
+        danger.starts_with("fetch.dangerous_allow_networks = \"10.0.0.0/8,fd00::/8\": "),
+        "{danger}"
+    );
     let [danger] = dangers(&format!("{public}{set}")).try_into().unwrap();
     assert!(
         danger.starts_with("dangerous_accept_unregistered_loopback_resources = true"),
@@ -183,7 +199,10 @@ fn redis_and_limits_are_read() {
     let shown = format!("{config:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
     let redis = config.redis.unwrap();
-    assert_eq!((redis.url.as_str(), redis.prefix.as_str()), ("redis://u:hunter2@h:7/1", "other"));
+    assert_eq!(
+        (redis.url.as_str(), redis.prefix.as_str()),
+        ("redis://u:hunter2@h:7/1", "other")
+    );
     assert!(redis.remembers_assertions);
     let limits = config.settings.limits;
     assert_eq!((config.nodes, limits.client_authentications_per_minute), (3, 7));
@@ -222,7 +241,10 @@ fn initial_access_tokens_come_from_the_environment_and_a_file_and_are_shown_to_n
     let file = folder.path().join("tokens");
     let (one, other) = ("f".repeat(32), "0123456789abcdef".repeat(4));
     std::fs::write(&file, format!("{other}\n\n")).unwrap();
-    let text = format!("[registration]\ninitial_access_token_file = \"{}\"", file.display());
+    let text = format!(
+        "[registration]\ninitial_access_token_file = \"{}\"",
+        file.display()
+    );
     let environment = [("AUTHFLOW_REGISTRATION__INITIAL_ACCESS_TOKEN", one.as_str())];
     let config = read(&text, &environment, &[]).unwrap();
     let tokens = &config.settings.registration.initial_access_tokens;
@@ -232,14 +254,26 @@ fn initial_access_tokens_come_from_the_environment_and_a_file_and_are_shown_to_n
     assert!(!tokens.admit(Some("Bearer x")) && !tokens.admit(None));
     assert!(!format!("{config:?}").contains(&one), "a token is in plain sight");
 
-    for (content, said) in [("", "one token a line"), ("short\n", "32 to 512"), ("a b\n", "32 to 512")] {
+    for (content, said) in [
+        ("", "one token a line"),
+        ("short\n", "32 to 512"),
+        ("a b\n", "32 to 512"),
+    ] {
         std::fs::write(&file, content).unwrap();
         let error = read(&text, &[], &[]).unwrap_err();
         assert!(error.contains(said), "{error}");
     }
     let error = read("[registration]\ninitial_access_token = \"hunter2\"", &[], &[]).unwrap_err();
-    assert!(error.contains("openssl rand") && !error.contains("hunter2"), "{error}");
-    let error = read("[registration]\ninitial_access_token_file = \"/nowhere/tokens\"", &[], &[]).unwrap_err();
+    assert!(
+        error.contains("openssl rand") && !error.contains("hunter2"),
+        "{error}"
+    );
+    let error = read(
+        "[registration]\ninitial_access_token_file = \"/nowhere/tokens\"",
+        &[],
+        &[],
+    )
+    .unwrap_err();
     assert!(error.contains("cannot read /nowhere/tokens"), "{error}");
 }
 
@@ -248,10 +282,25 @@ fn registration_is_narrowed_by_hosts_and_given_a_scope() {
     let text = "[registration]\nallowed_redirect_hosts = [\"app.example\", \"[::1]\", \"cursor:\"]\n\
                 default_scope = \"notes:read\"";
     let registration = read(text, &[], &[]).unwrap().settings.registration;
-    assert_eq!(registration.allowed_redirect_hosts, ["app.example", "[::1]", "cursor:"]);
+    assert_eq!(
+        registration.allowed_redirect_hosts,
+        ["app.example", "[::1]", "cursor:"]
+    );
     assert_eq!(registration.default_scope.unwrap().to_string(), "notes:read");
-    for bad in ["https://app.example", "app.example/cb", "*.example", "app.example:443", "javascript:", "a b"] {
-        let error = read(&format!("registration.allowed_redirect_hosts = [\"{bad}\"]"), &[], &[]).unwrap_err();
+    for bad in [
+        "https://app.example",
+        "app.example/cb",
+        "*.example",
+        "app.example:443",
+        "javascript:",
+        "a b",
+    ] {
+        let error = read(
+            &format!("registration.allowed_redirect_hosts = [\"{bad}\"]"),
+            &[],
+            &[],
+        )
+        .unwrap_err();
         assert!(error.contains("schemes with their colon"), "{error}");
     }
     let error = read("registration.default_scope = \"a\\\"b\"", &[], &[]).unwrap_err();
