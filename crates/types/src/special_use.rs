@@ -128,7 +128,7 @@ fn find(table: &[Block], address: u128, bits: u32) -> Option<SpecialUse> {
 
 /// IANA IPv4 Special-Purpose Address Registry, the multicast space, and where clouds keep credentials.
 #[rustfmt::skip]
-const V4: [Block; 24] = {
+const V4: [Block; 26] = {
     use SpecialUse::{
         Benchmarking, CloudMetadata, Documentation, Infrastructure, LinkLocal, Loopback, Multicast, Private,
         ProtocolAssignment, Reserved, Shared, Unspecified,
@@ -138,6 +138,8 @@ const V4: [Block; 24] = {
         v4(169, 254, 169, 254, 32, CloudMetadata),
         v4(169, 254, 170, 2, 32, CloudMetadata),
         v4(169, 254, 170, 23, 32, CloudMetadata),
+        v4(169, 254, 42, 42, 32, CloudMetadata),   // Scaleway
+        v4(169, 254, 0, 23, 32, CloudMetadata),    // Tencent
         v4(100, 100, 100, 200, 32, CloudMetadata), // Alibaba
         v4(192, 0, 0, 192, 32, CloudMetadata),     // Oracle
         v4(168, 63, 129, 16, 32, CloudMetadata),   // Azure's host agent, a public address by the registry
@@ -165,7 +167,7 @@ const V4: [Block; 24] = {
 
 /// IANA IPv6 Special-Purpose Address Registry, the multicast space, what is deprecated, and all that is not 2000::/3.
 #[rustfmt::skip]
-const V6: [Block; 33] = {
+const V6: [Block; 34] = {
     use SpecialUse::{
         Benchmarking, CarriesIpv4, CloudMetadata, Discard, Documentation, Identifier, Infrastructure, LinkLocal,
         Loopback, Multicast, Private, ProtocolAssignment, Reserved, Unspecified,
@@ -174,6 +176,7 @@ const V6: [Block; 33] = {
         v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128, CloudMetadata),  // AWS
         v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23], 128, CloudMetadata),   // AWS EKS
         v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128, CloudMetadata),   // Google
+        v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128, CloudMetadata),    // Scaleway
         v6([0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128, CloudMetadata), // OpenStack
         v6([0; 8], 128, Unspecified),
         v6([0, 0, 0, 0, 0, 0, 0, 1], 128, Loopback),
@@ -301,6 +304,7 @@ mod tests {
         for address in [
             "169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "192.0.0.192", "168.63.129.16",
             "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fe80::a9fe:a9fe",
+            "169.254.42.42", "fd00:42::42", "169.254.0.23",
         ] {
             assert_eq!(of(address), Some(CloudMetadata), "{address}");
         }
