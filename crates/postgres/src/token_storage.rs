@@ -15,134 +15,38 @@
 //! The operator makes the tables; [`PostgresTokenStorage`] makes, changes and drops none. What type `user_id` has it learns
 //! from PostgreSQL, table by table.
 
+mod config;
+mod session;
+mod sql;
 mod user;
 
 use std::{
     fmt,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{PoisonError, RwLock, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use mcp_authflow::port::{
-    StoreError,
-    token_storage::{
-        NewToken, TokenCount, TokenKind, TokenRecord, TokenRules, TokenStorage, TokenStorageError,
-        TokenStorageResult, hash_token,
-    },
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use mcp_authflow::port::token_storage::{
+    NewToken, TokenCount, TokenKind, TokenRecord, TokenRules, TokenStorage, TokenStorageError,
+    TokenStorageResult, hash_token,
 };
 use mcp_authflow_types::{Timestamp, TokenHash, hex};
-use tokio::time::timeout;
-use tokio_postgres::{NoTls, Row, Statement, config::TargetSessionAttrs, types::ToSql};
+use tokio_postgres::{NoTls, Row, config::TargetSessionAttrs};
 
-use self::user::SqlUser;
-use crate::{
-    OpenError,
-    connection::Target,
-    error::{Trouble, of_pool, with_causes},
+pub use self::config::{PostgresTokenStorageConfig, TokenClock};
+use self::{
+    config::VARIABLE,
+    session::{Session, column, counted, in_words},
+    sql::{REVOKE_CLIENT, sql},
+    user::SqlUser,
 };
+use crate::{OpenError, connection::Target, error::of_pool};
 
-/// The variable that holds the address, as the Python package has it.
-const VARIABLE: &str = "DATABASE_URL";
-/// Every column that the tables must have.
-const COLUMNS: [&str; 7] = [
-    "token",
-    "client_id",
-    "scopes",
-    "resource",
-    "expires_at",
-    "created_at",
-    "user_id",
-];
 /// How many expired rows one statement of a clean-up deletes.
 const BATCH: i64 = 1_000;
 /// The calendar of the tables: the years 1 to 9999, which is what Python can read.
 const CALENDAR: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-
-/// By whose clock tokens expire.
-#[derive(Clone, Default)]
-pub enum TokenClock {
-    /// The database's, one for all nodes.
-    #[default]
-    Database,
-    /// The one given: for tests, and for a database whose clock is off.
-    Given(Arc<dyn Fn() -> SystemTime + Send + Sync>),
-}
-
-impl fmt::Debug for TokenClock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Database => "Database",
-            Self::Given(_) => "Given(…)",
-        })
-    }
-}
-
-/// How to reach the tables.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct PostgresTokenStorageConfig {
-    /// `postgres://user:password@host:port/database?…`, with the parameters of
-    /// [`PostgresConfig::url`](crate::PostgresConfig::url), TLS included. Without one, nothing can be initialized.
-    pub url: Option<String>,
-    /// The most connections. Default 10.
-    pub pool_size: usize,
-    /// How long an operation waits for one of them. Default 5 s.
-    pub acquire_timeout: Duration,
-    /// How long to wait for a new connection. Default 5 s.
-    pub connect_timeout: Duration,
-    /// After how long the server gives a statement up, and we shortly after. Default 30 s.
-    pub statement_timeout: Duration,
-    /// By whose clock tokens expire. Default: the database's.
-    pub clock: TokenClock,
-    /// The rules. Default: [`TokenRules::Strict`]; beside a running Python program rather [`TokenRules::Python`].
-    pub rules: TokenRules,
-}
-
-impl PostgresTokenStorageConfig {
-    /// The defaults, for an address. An empty one counts as none.
-    pub fn new(url: Option<String>) -> Self {
-        Self {
-            url: url.filter(|url| !url.is_empty()),
-            pool_size: 10,
-            acquire_timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(30),
-            clock: TokenClock::default(),
-            rules: TokenRules::default(),
-        }
-    }
-
-    /// The defaults, for the address in the variable `DATABASE_URL`, which `lookup` reads now.
-    ///
-    /// ```
-    /// use mcp_authflow_postgres::PostgresTokenStorageConfig;
-    ///
-    /// # #[allow(clippy::disallowed_methods)]
-    /// let config = PostgresTokenStorageConfig::from_variables(|name| std::env::var(name).ok());
-    /// assert_eq!(config.pool_size, 10);
-    /// ```
-    pub fn from_variables(lookup: impl FnOnce(&str) -> Option<String>) -> Self {
-        Self::new(lookup(VARIABLE))
-    }
-}
-
-impl fmt::Debug for PostgresTokenStorageConfig {
-    /// Shows everything but the URL, which may hold a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresTokenStorageConfig")
-            .field("pool_size", &self.pool_size)
-            .field("acquire_timeout", &self.acquire_timeout)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("statement_timeout", &self.statement_timeout)
-            .field("clock", &self.clock)
-            .field("rules", &self.rules)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A row as it lies in a table, for whoever moves away from it: the digest stands for the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -416,251 +320,6 @@ impl PostgresTokenStorage {
     }
 }
 
-/// A connection on loan. One that may still be busy is not given back.
-struct Session {
-    object: Option<Object>,
-    deadline: Duration,
-    /// Whether an answer is outstanding.
-    is_busy: AtomicBool,
-}
-
-impl Drop for Session {
-    /// A caller that goes away in the middle takes its connection along.
-    fn drop(&mut self) {
-        if let Some(object) = self.object.take()
-            && self.is_busy.load(Ordering::Relaxed)
-        {
-            drop(Object::take(object));
-        }
-    }
-}
-
-impl Session {
-    fn client(&self) -> TokenStorageResult<&Object> {
-        self.object
-            .as_ref()
-            .ok_or_else(|| TokenStorageError::Unavailable("the connection is gone".to_owned()))
-    }
-
-    async fn in_time<T>(
-        &self,
-        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> TokenStorageResult<T> {
-        self.is_busy.store(true, Ordering::Relaxed);
-        let answer = timeout(self.deadline, work).await;
-        let Ok(answer) = answer else {
-            return Err(TokenStorageError::TimedOut(
-                "PostgreSQL gave no answer before the deadline".to_owned(),
-            ));
-        };
-        self.is_busy.store(false, Ordering::Relaxed);
-        answer.map_err(|error| of_statement(&error))
-    }
-
-    /// Learns the types of a statement's parameters from PostgreSQL, once a connection: so it is with `user_id`.
-    async fn prepare(&self, sql: &str) -> TokenStorageResult<Statement> {
-        self.in_time(self.client()?.prepare_cached(sql)).await
-    }
-
-    async fn send(
-        &self,
-        statement: &Statement,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> TokenStorageResult<Vec<Row>> {
-        self.in_time(self.client()?.query(statement, params)).await
-    }
-
-    async fn ask(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> TokenStorageResult<Vec<Row>> {
-        let statement = self.prepare(sql).await?;
-        self.send(&statement, params).await
-    }
-
-    async fn has_table(&self, kind: TokenKind) -> TokenStorageResult<bool> {
-        let rows = self
-            .ask("SELECT to_regclass($1) IS NOT NULL AS is_there", &[&table(kind)])
-            .await?;
-        rows.first().map_or(Ok(false), |row| column(row, "is_there"))
-    }
-
-    /// Compares the tables that are there with what they should have.
-    async fn check_schema(&self) -> TokenStorageResult<()> {
-        let tables = TokenKind::ALL.map(table);
-        let rows = self
-            .ask(
-                "SELECT table_name::text AS table_name, column_name::text AS column_name \
-                 FROM information_schema.columns \
-                 WHERE table_name = ANY ($1) AND table_schema = ANY (current_schemas(false))",
-                &[&tables.as_slice()],
-            )
-            .await?;
-        let mut found = Vec::new();
-        for row in &rows {
-            found.push((
-                column::<String>(row, "table_name")?,
-                column::<String>(row, "column_name")?,
-            ));
-        }
-        let mut complaints = Vec::new();
-        for table in tables {
-            if !found.iter().any(|(name, _)| name == table) {
-                continue;
-            }
-            let mut missing: Vec<&str> = COLUMNS
-                .into_iter()
-                .filter(|wanted| {
-                    !found
-                        .iter()
-                        .any(|(name, column)| name == table && column == wanted)
-                })
-                .collect();
-            missing.sort_unstable();
-            if !missing.is_empty() {
-                complaints.push(format!("{table} lacks {}", missing.join(", ")));
-            }
-        }
-        if complaints.is_empty() {
-            return Ok(());
-        }
-        Err(TokenStorageError::SchemaDrift(format!(
-            "the tables of the token storage are out of date: {}; add the missing columns with ALTER TABLE, for CREATE \
-             TABLE IF NOT EXISTS adds none",
-            complaints.join("; ")
-        )))
-    }
-}
-
-/// The statements on one table.
-struct Sql {
-    store: &'static str,
-    load: &'static str,
-    find: &'static str,
-    list: &'static str,
-    take: &'static str,
-    take_live: &'static str,
-    delete: &'static str,
-    delete_if_over: &'static str,
-    clean_up: &'static str,
-    count: &'static str,
-    revoke_client: &'static str,
-}
-
-/// A moment that does not fit the calendar, such as `infinity`, counts as its end.
-macro_rules! seconds {
-    ($column:literal) => {
-        concat!(
-            "CASE WHEN isfinite(",
-            $column,
-            ") THEN floor(extract(epoch FROM ",
-            $column,
-            "))::bigint WHEN ",
-            $column,
-            " > '-infinity' THEN 253402300799 ELSE -62135596800 END AS ",
-            $column
-        )
-    };
-}
-
-macro_rules! columns {
-    () => {
-        concat!(
-            "token, client_id, scopes, resource, ",
-            seconds!("expires_at"),
-            ", ",
-            seconds!("created_at"),
-            ", user_id"
-        )
-    };
-}
-
-/// Whether a row is over: `$2` is the clock, null for the database's; `$3` is whether the Python package's rule holds.
-macro_rules! is_over {
-    ($clock:literal, $python:literal) => {
-        concat!(
-            "(expires_at < coalesce(",
-            $clock,
-            "::timestamptz, now()) OR (NOT ",
-            $python,
-            "::bool AND expires_at = coalesce(",
-            $clock,
-            "::timestamptz, now())))"
-        )
-    };
-}
-
-macro_rules! statements_on {
-    ($table:literal) => {
-        Sql {
-            // `created_at` keeps its first value, as it does in Python.
-            store: concat!(
-                "INSERT INTO ", $table, " AS known (token, client_id, scopes, resource, expires_at, user_id) \
-                 VALUES ($1, $2, $3, $4, to_timestamp($5::bigint), $6) \
-                 ON CONFLICT (token) DO UPDATE SET client_id = excluded.client_id, scopes = excluded.scopes, \
-                 resource = excluded.resource, expires_at = excluded.expires_at, user_id = excluded.user_id \
-                 WHERE $7::bool OR known.client_id = excluded.client_id RETURNING 1"
-            ),
-            load: concat!(
-                "SELECT ", columns!(), ", ", is_over!("$2", "$3"), " AS is_over FROM ", $table, " WHERE token = $1"
-            ),
-            find: concat!("SELECT ", columns!(), " FROM ", $table, " WHERE token = $1"),
-            list: concat!(
-                "SELECT ", columns!(), " FROM ", $table,
-                " WHERE $1::text IS NULL OR token > $1 ORDER BY token LIMIT $2"
-            ),
-            take: concat!("DELETE FROM ", $table, " WHERE token = $1 RETURNING ", columns!()),
-            take_live: concat!(
-                "DELETE FROM ", $table, " WHERE token = $1 AND NOT ", is_over!("$2", "$3"), " RETURNING ", columns!()
-            ),
-            delete: concat!("DELETE FROM ", $table, " WHERE token = $1"),
-            delete_if_over: concat!(
-                "DELETE FROM ", $table, " WHERE token = $1 AND ", is_over!("$2", "$3")
-            ),
-            clean_up: concat!(
-                "WITH gone AS (DELETE FROM ", $table, " WHERE token = ANY (ARRAY(SELECT token FROM ", $table,
-                " WHERE expires_at < coalesce($1::timestamptz, now()) LIMIT $2 FOR UPDATE SKIP LOCKED)) \
-                 RETURNING 1) SELECT count(*) AS done FROM gone"
-            ),
-            count: concat!(
-                "SELECT count(*) AS stored, count(*) FILTER (WHERE ", is_over!("$1", "$2"), ") AS expired FROM ",
-                $table
-            ),
-            revoke_client: concat!(
-                "WITH gone AS (DELETE FROM ", $table, " WHERE client_id = $1 RETURNING 1) \
-                 SELECT count(*) AS done FROM gone"
-            ),
-        }
-    };
-}
-
-const REVOKE_CLIENT: &str = "WITH access AS (DELETE FROM mcp_access_tokens WHERE client_id = $1 RETURNING 1), \
-                             refresh AS (DELETE FROM mcp_refresh_tokens WHERE client_id = $1 RETURNING 1) \
-                             SELECT (SELECT count(*) FROM access) + (SELECT count(*) FROM refresh) AS done";
-
-const fn table(kind: TokenKind) -> &'static str {
-    match kind {
-        TokenKind::Access => "mcp_access_tokens",
-        TokenKind::Refresh => "mcp_refresh_tokens",
-    }
-}
-
-fn sql(kind: TokenKind) -> &'static Sql {
-    static ACCESS: Sql = statements_on!("mcp_access_tokens");
-    static REFRESH: Sql = statements_on!("mcp_refresh_tokens");
-    match kind {
-        TokenKind::Access => &ACCESS,
-        TokenKind::Refresh => &REFRESH,
-    }
-}
-
-fn column<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, name: &str) -> TokenStorageResult<T> {
-    row.try_get(name)
-        .map_err(|error| TokenStorageError::Database(with_causes(&error)))
-}
-
-fn counted(rows: &[Row], name: &str) -> TokenStorageResult<u64> {
-    let count: i64 = rows.first().map_or(Ok(0), |row| column(row, name))?;
-    Ok(u64::try_from(count).unwrap_or(0))
-}
-
 fn stored(row: &Row) -> TokenStorageResult<StoredToken> {
     let SqlUser(user_id) = column(row, "user_id")?;
     Ok(StoredToken {
@@ -677,23 +336,6 @@ fn stored(row: &Row) -> TokenStorageResult<StoredToken> {
             user_id,
         },
     })
-}
-
-fn of_statement(error: &tokio_postgres::Error) -> TokenStorageError {
-    let text = with_causes(error);
-    match Trouble::of(error).into_error() {
-        // What the store's words say of our own schema is not true of these tables.
-        StoreError::Broken(_) => TokenStorageError::Database(text),
-        other => in_words(other),
-    }
-}
-
-fn in_words(error: StoreError) -> TokenStorageError {
-    match error {
-        StoreError::Unavailable(said) => TokenStorageError::Unavailable(said),
-        StoreError::TimedOut(said) => TokenStorageError::TimedOut(said),
-        other => TokenStorageError::Database(other.to_string()),
-    }
 }
 
 fn fingerprint(token: &str) -> String {
