@@ -75,7 +75,7 @@ async fn a_person_signs_in_compares_the_code_and_decides_about_a_device() {
     let consent = type_code(&browser, &shown, text(&codes, "user_code")).await;
     for said in [
         "Living Room Player",
-        "the device whose code you typed",
+        "The device whose code you typed",
         "127.0.0.7",
         "Read your notes",
         "Change your notes",
