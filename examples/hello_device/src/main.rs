@@ -2,12 +2,13 @@
 //! phone or another computer, waits until the person has decided, and calls a tool.
 //!
 //! ```sh
-//! hello_device http://127.0.0.1:8001/mcp --client-id living-room --tool hello
+//! hello_device http://127.0.0.1:8001/mcp --tool hello
 //! ```
 //!
 //! | step | where |
 //! |---|---|
 //! | which endpoints | [`Endpoints::discover`] |
+//! | who are we to this server: a client that registers itself, unless it is one already | [`Endpoints::register`] |
 //! | two codes: one to show, one to poll with | [`Endpoints::begin`] |
 //! | wait as long as told, and five seconds longer after each `slow_down` | [`Endpoints::wait`] |
 
@@ -22,6 +23,7 @@ use rmcp::{
     transport::{StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig},
 };
 use serde::Deserialize;
+use serde_json::json;
 
 /// Connects a device to an MCP server and calls one of its tools.
 #[derive(Parser)]
@@ -33,9 +35,9 @@ struct Arguments {
     /// The authorization server.
     #[arg(long, default_value = "http://127.0.0.1:8000")]
     issuer: String,
-    /// Who this client is there: a public client that may use the device grant.
+    /// Who this client is there: a public client that may use the device grant [default: it registers itself].
     #[arg(long)]
-    client_id: String,
+    client_id: Option<String>,
     /// What is asked for, tokens with a space between [default: what the server gives by itself].
     #[arg(long)]
     scope: Option<String>,
@@ -49,6 +51,14 @@ struct Arguments {
 struct Endpoints {
     device_authorization_endpoint: String,
     token_endpoint: String,
+    /// Absent when clients cannot register themselves.
+    registration_endpoint: Option<String>,
+}
+
+/// What a registration is answered with (RFC 7591 §3.2.1), as far as it is needed here.
+#[derive(Deserialize)]
+struct Registered {
+    client_id: String,
 }
 
 /// Both codes, and what goes with them (RFC 8628 §3.2).
@@ -81,9 +91,13 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let http = reqwest::Client::new();
     let endpoints = Endpoints::discover(&http, &arguments.issuer).await?;
-    let codes = endpoints.begin(&http, &arguments).await?;
+    let client_id = match &arguments.client_id {
+        Some(client_id) => client_id.clone(),
+        None => endpoints.register(&http).await?,
+    };
+    let codes = endpoints.begin(&http, &client_id, &arguments).await?;
     show(&codes)?;
-    let token = endpoints.wait(&http, &arguments.client_id, &codes).await?;
+    let token = endpoints.wait(&http, &client_id, &codes).await?;
     call(&arguments, token).await
 }
 
@@ -99,11 +113,41 @@ impl Endpoints {
         Ok(answer.json().await?)
     }
 
-    async fn begin(&self, http: &reqwest::Client, arguments: &Arguments) -> anyhow::Result<Codes> {
-        let mut form = vec![
-            ("client_id", arguments.client_id.as_str()),
-            ("resource", &arguments.server),
-        ];
+    /// Registers a public client that may do no more than this one does (RFC 7591). Without a browser that comes back it
+    /// has no redirect URI. A device that is to stay would keep its identifier, and its refresh token.
+    async fn register(&self, http: &reqwest::Client) -> anyhow::Result<String> {
+        let endpoint = self
+            .registration_endpoint
+            .as_ref()
+            .context("clients cannot register themselves at this server: say --client-id")?;
+        let answer = http
+            .post(endpoint)
+            .json(&json!({
+                "client_name": "Hello device",
+                "token_endpoint_auth_method": "none",
+                "grant_types": ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+                "response_types": [],
+            }))
+            .send()
+            .await?;
+        if !answer.status().is_success() {
+            bail!(
+                "the server does not register this client, so say --client-id: {}",
+                answer.text().await?
+            );
+        }
+        let registered: Registered = answer.json().await?;
+        println!("Registered as {}.\n", registered.client_id);
+        Ok(registered.client_id)
+    }
+
+    async fn begin(
+        &self,
+        http: &reqwest::Client,
+        client_id: &str,
+        arguments: &Arguments,
+    ) -> anyhow::Result<Codes> {
+        let mut form = vec![("client_id", client_id), ("resource", &arguments.server)];
         form.extend(arguments.scope.as_deref().map(|scope| ("scope", scope)));
         let answer = http
             .post(&self.device_authorization_endpoint)
@@ -145,6 +189,7 @@ impl Endpoints {
         bail!("nobody typed the code in time; start again")
     }
 }
+
 /// Shows the code, the address, and both together as a QR code for a phone.
 fn show(codes: &Codes) -> anyhow::Result<()> {
     println!(
