@@ -48,6 +48,7 @@ struct Arguments {
 
 /// What the authorization server says of itself (RFC 8414), as far as it is needed here.
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of RFC 8414")]
 struct Endpoints {
     device_authorization_endpoint: String,
     token_endpoint: String,
