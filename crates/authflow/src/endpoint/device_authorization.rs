@@ -66,6 +66,13 @@ const TYPED_BY_ALL: Limit = Limit {
     window: TEN_MINUTES,
 };
 
+/// Right codes are no guesses and are not counted among them, but each stores a request: so often one device is asked about.
+const PER_DEVICE: Limit = Limit {
+    name: "user_code_device",
+    tries: 20,
+    window: TEN_MINUTES,
+};
+
 /// How often a user code is drawn when there is one like it. With 10,000 live codes one draw in 2.5 million is taken.
 const MOST_DRAWS: usize = 4;
 
@@ -280,8 +287,9 @@ impl AuthorizationServer {
     /// is answered is the interaction in which that happens: show it as any other that waits,
     /// [`resume`](Self::resume) finds it.
     ///
-    /// Tries are counted before anything is looked up, and right ones taken back: five wrong ones a person (or browser) and
-    /// twenty an address in ten minutes. Whoever has right codes of their own gains no guess by typing them in between.
+    /// Tries are counted before anything is looked up, and right ones taken back, as are those that could not be checked: five
+    /// wrong ones a person (or browser) and twenty an address in ten minutes. Whoever has right codes of their own gains no
+    /// guess by typing them in between.
     ///
     /// # Errors
     /// [`UserCodeProblem`]; whatever is wrong with a code looks alike and costs one look-up.
@@ -302,7 +310,6 @@ impl AuthorizationServer {
         &self,
         entry: UserCodeEntry<'_>,
     ) -> Result<(InteractionId, mcp_authflow_types::ClientId), UserCodeProblem> {
-        let now = self.now();
         let limits = &self.ports().rate_limit;
         let by = match entry.subject {
             Some(subject) => format!("subject {subject}"),
@@ -322,6 +329,22 @@ impl AuthorizationServer {
                 return Err(UserCodeProblem::TooMany { retry_after });
             }
         }
+        let claimed = self.claim_device(entry).await;
+        // What could not be checked was no guess.
+        if matches!(claimed, Ok(_) | Err(UserCodeProblem::Unavailable { .. })) {
+            for (limit, key) in counted {
+                limits.take_back(limit, key).await;
+            }
+        }
+        claimed
+    }
+
+    /// Claims the device of a user code for the browser in which it was typed.
+    async fn claim_device(
+        &self,
+        entry: UserCodeEntry<'_>,
+    ) -> Result<(InteractionId, mcp_authflow_types::ClientId), UserCodeProblem> {
+        let now = self.now();
         let user_code = UserCode::read(entry.user_code).map_err(|_| UserCodeProblem::Unknown)?;
         let digest = self.user_code_digest(&user_code);
         let device = self
@@ -329,6 +352,10 @@ impl AuthorizationServer {
             .find_device(&digest, &entry.browser, now)
             .await?
             .ok_or(UserCodeProblem::Unknown)?;
+        let key = mcp_authflow_types::hex::encode(device.hash.as_bytes());
+        if let Admission::Refused { retry_after } = self.ports().rate_limit.admit(PER_DEVICE, &key).await {
+            return Err(UserCodeProblem::TooMany { retry_after });
+        }
         let interaction = Interaction {
             id: InteractionId::from_bytes(self.entropy().draw()),
             browser: entry.browser,
@@ -353,12 +380,7 @@ impl AuthorizationServer {
             expires_at: device.expires_at,
         };
         match self.store().claim_device(&device.hash, &interaction, now).await? {
-            ClaimDevice::Claimed => {
-                for (limit, key) in counted {
-                    limits.take_back(limit, key).await;
-                }
-                Ok((interaction.id, device.client_id))
-            }
+            ClaimDevice::Claimed => Ok((interaction.id, device.client_id)),
             ClaimDevice::Gone => Err(UserCodeProblem::Unknown),
         }
     }

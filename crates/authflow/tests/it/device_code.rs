@@ -447,6 +447,38 @@ async fn there_is_a_bound_on_all_guesses_together() {
     ));
 }
 
+/// P3: what could not be checked was no guess.
+#[tokio::test]
+async fn codes_typed_while_nobody_can_be_asked_do_not_count() {
+    let scene = Scene::new().await;
+    let device = scene.device("DEV1").await;
+    for verb in ["find_device", "claim_device"] {
+        scene.store.fail(verb, Fault::Refuses);
+        for _ in 0..5 {
+            let problem = scene.typed(device.user_code()).await;
+            assert_eq!(problem, Err(UserCodeProblem::Unavailable { timed_out: false }));
+        }
+        scene.store.heal();
+    }
+    assert!(scene.typed(device.user_code()).await.is_ok());
+}
+
+/// DV-24; P12: right codes do not count as guesses, so they have a bound of their own: each stores a request.
+#[tokio::test]
+async fn one_device_is_not_asked_about_over_and_over() {
+    let scene = Scene::new().await;
+    let device = scene.device("DEV1").await;
+    for _ in 0..20 {
+        assert!(scene.typed(device.user_code()).await.is_ok());
+    }
+    assert!(matches!(
+        scene.typed(device.user_code()).await,
+        Err(UserCodeProblem::TooMany { .. })
+    ));
+    // Its last request is decided about all the same, and another device is none of its business.
+    assert!(scene.typed(scene.device("DEV1").await.user_code()).await.is_ok());
+}
+
 /// DV-24; P12
 #[tokio::test]
 async fn devices_are_bounded_by_address() {
