@@ -54,8 +54,7 @@ pub enum Outcome {
     Show(Response),
 }
 
-/// One visit of the page where a person types the user code of a device (RFC 8628 §3.3).
-#[derive(Debug)]
+/// One visit of the page where a person types the user code of a device (RFC 8628 §3.3). `Debug` does not show the code.
 pub struct DeviceVisit {
     /// The visit; the page is `/ui/device`.
     pub visit: Visit,
@@ -66,8 +65,16 @@ pub struct DeviceVisit {
     pub problem: Option<UserCodeProblem>,
 }
 
-/// What a visit of the device page leads to.
-#[derive(Debug)]
+impl std::fmt::Debug for DeviceVisit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceVisit")
+            .field("visit", &self.visit)
+            .field("problem", &self.problem)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a visit of the device page leads to. `Debug` does not show the code.
 pub enum DeviceOutcome {
     /// The person typed this code.
     Enter {
@@ -78,6 +85,18 @@ pub enum DeviceOutcome {
     },
     /// Something is shown.
     Show(Response),
+}
+
+impl std::fmt::Debug for DeviceOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Enter { subject, .. } => f
+                .debug_struct("Enter")
+                .field("subject", subject)
+                .finish_non_exhaustive(),
+            Self::Show(response) => f.debug_tuple("Show").field(&response.status()).finish(),
+        }
+    }
 }
 
 /// Login and consent.
@@ -226,4 +245,37 @@ fn plain(status: StatusCode, title: &str, body: &str) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    /// P7; DV-22
+    #[test]
+    fn no_user_code_is_shown_by_accident() {
+        let (parts, ()) = http::Request::get("/ui/device?user_code=WDJB-MJHT")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let device = DeviceVisit {
+            visit: Visit {
+                parts,
+                body: Bytes::from_static(b"user_code=WDJB-MJHT"),
+                page: "/ui/device".to_owned(),
+                browser: TokenHash::of("a browser"),
+                address: None,
+            },
+            user_code: Some("WDJB-MJHT".to_owned()),
+            problem: Some(UserCodeProblem::Unknown),
+        };
+        let entered = DeviceOutcome::Enter {
+            user_code: "WDJB-MJHT".to_owned(),
+            subject: Some("u_alice".to_owned()),
+        };
+        let shown = format!("{device:?} {entered:?}");
+        assert!(!shown.contains("WDJB"), "{shown}");
+        assert!(shown.contains("Unknown") && shown.contains("u_alice"), "{shown}");
+    }
 }
