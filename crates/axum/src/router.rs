@@ -425,11 +425,14 @@ async fn run_register(edge: &Edge, request: Request<Body>) -> Result<String, Err
     let authorization = authorization(&parts.headers)?;
     let body = read_body(body).await?;
     let address = client_address(&parts);
-    Ok(edge
-        .server
-        .register(&body, authorization.as_deref(), address)
-        .await?
-        .body())
+    let server = edge.server.clone();
+    to_its_end(async move {
+        Ok(server
+            .register(&body, authorization.as_deref(), address)
+            .await?
+            .body())
+    })
+    .await
 }
 
 /// The path of a request's page.

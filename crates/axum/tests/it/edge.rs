@@ -38,6 +38,7 @@ pub(crate) struct Edge {
     pub(crate) router: Router,
     pub(crate) store: Arc<FailingStore>,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) audit: Arc<AuditLog>,
     visits: Arc<AtomicUsize>,
 }
 
@@ -94,11 +95,12 @@ impl Edge {
         let store = Arc::new(FailingStore::default());
         cast::enter(&*store, clock.now()).await;
         let visits = Arc::new(AtomicUsize::new(0));
+        let audit = Arc::new(AuditLog::default());
         let ports = Ports {
             store: store.clone(),
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(2)),
-            audit: Arc::new(AuditLog::default()),
+            audit: audit.clone(),
             key: ServerKey::from_bytes([7; 32]),
             rate_limit: Arc::new(MemoryRateLimit::new(clock.clone())),
             replay: None,
@@ -113,6 +115,7 @@ impl Edge {
             router: router(server, person),
             store,
             clock,
+            audit,
             visits,
         }
     }

@@ -70,6 +70,29 @@ async fn an_exchange_whose_answer_was_lost_is_repeated() {
     assert_eq!(answer, again);
 }
 
+/// P3, LG-06: a client that was stored is a client whose registration was noted, and whom the policy was told of.
+#[tokio::test]
+async fn a_registration_is_done_although_nobody_waits_for_it() {
+    let edge = Edge::new().await;
+    let body = r#"{"redirect_uris":["https://client.example/cb"],"token_endpoint_auth_method":"none"}"#;
+    let register = crate::edge::request("POST", "/register")
+        .header("content-type", "application/json")
+        .body(Body::from(body));
+    hang_up_at(&edge, "add_client", register.unwrap()).await;
+    let registered = || {
+        edge.audit
+            .drain()
+            .iter()
+            .any(|record| record.line == "register Allowed: registered")
+    };
+    let mut is_noted = registered();
+    for _ in 0..1_000 {
+        is_noted = is_noted || registered();
+        tokio::task::yield_now().await;
+    }
+    assert!(is_noted);
+}
+
 /// A question changes nothing, so nothing need go on when nobody waits for its answer; the next one is answered.
 #[tokio::test]
 async fn a_question_that_nobody_waits_for_harms_nothing() {
