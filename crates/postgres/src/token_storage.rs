@@ -22,7 +22,10 @@ mod user;
 
 use std::{
     fmt,
-    sync::{PoisonError, RwLock, atomic::AtomicBool},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -82,6 +85,8 @@ pub struct PostgresTokenStorage {
     config: PostgresTokenStorageConfig,
     /// None while it is closed.
     pool: RwLock<Option<Pool>>,
+    /// Whether there was a table of access tokens and none of refresh tokens when it was opened: the program never made any.
+    never_refreshes: AtomicBool,
     /// Held while it is opened: of two callers one opens it.
     opening: tokio::sync::Mutex<()>,
 }
@@ -101,6 +106,7 @@ impl PostgresTokenStorage {
         Self {
             config,
             pool: RwLock::default(),
+            never_refreshes: AtomicBool::new(false),
             opening: tokio::sync::Mutex::default(),
         }
     }
@@ -110,15 +116,13 @@ impl PostgresTokenStorage {
         self.read_pool().is_some()
     }
 
-    /// Reads a token by its digest, expired or not, and changes nothing.
+    /// Reads a token by its digest, expired or not, and changes nothing. A program that never made refresh tokens has no
+    /// table of them, and so none; a table that went away since this store was opened is an error.
     ///
     /// # Errors
     /// Any but [`TokenStorageError::InvalidArgument`].
     pub async fn find(&self, kind: TokenKind, hash: &TokenHash) -> TokenStorageResult<Option<StoredToken>> {
-        let session = self.session().await?;
-        let digest = hex::encode(hash.as_bytes());
-        let rows = session.ask(sql(kind).find, &[&digest]).await?;
-        rows.first().map(stored).transpose()
+        self.one(kind, sql(kind).find, hash).await
     }
 
     /// Takes a token out by its digest, expired or not: of many callers, one gets it.
@@ -126,9 +130,22 @@ impl PostgresTokenStorage {
     /// # Errors
     /// Any but [`TokenStorageError::InvalidArgument`].
     pub async fn take(&self, kind: TokenKind, hash: &TokenHash) -> TokenStorageResult<Option<StoredToken>> {
+        self.one(kind, sql(kind).take, hash).await
+    }
+
+    async fn one(
+        &self,
+        kind: TokenKind,
+        statement: &'static str,
+        hash: &TokenHash,
+    ) -> TokenStorageResult<Option<StoredToken>> {
         let session = self.session().await?;
+        let may_lack = kind == TokenKind::Refresh && self.never_refreshes.load(Ordering::Relaxed);
+        if may_lack && !session.has_table(kind).await? {
+            return Ok(None);
+        }
         let digest = hex::encode(hash.as_bytes());
-        let rows = session.ask(sql(kind).take, &[&digest]).await?;
+        let rows = session.ask(statement, &[&digest]).await?;
         rows.first().map(stored).transpose()
     }
 
@@ -356,10 +373,17 @@ impl TokenStorage for PostgresTokenStorage {
             return Ok(());
         }
         let pool = self.make_pool()?;
-        let checked = async { self.session_of(&pool).await?.check_schema().await }.await;
-        if let Err(error) = checked {
-            pool.close();
-            return Err(error);
+        let checked = async {
+            let session = self.session_of(&pool).await?;
+            session.check_schema().await?;
+            Ok(session.has_table(TokenKind::Access).await? && !session.has_table(TokenKind::Refresh).await?)
+        };
+        match checked.await {
+            Ok(never_refreshes) => self.never_refreshes.store(never_refreshes, Ordering::Relaxed),
+            Err(error) => {
+                pool.close();
+                return Err(error);
+            }
         }
         *self.pool.write().unwrap_or_else(PoisonError::into_inner) = Some(pool);
         tracing::info!("token storage opened in PostgreSQL");
