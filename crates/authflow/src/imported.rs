@@ -62,7 +62,7 @@ impl AuthorizationServer {
         Ok(true)
     }
 
-    /// Removes a token that was revoked here from the other program, which would honour it still.
+    /// Removes a token that is revoked here from the other program, which would honour it still.
     pub(crate) async fn revoke_elsewhere(
         &self,
         kind: TokenKind,

@@ -152,7 +152,9 @@ async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result
         Verb::Import(verb) => {
             with_store(&config, async |opened| verb.run(opened, &config, output).await).await
         }
-        Verb::Token(verb) => with_store(&config, async |opened| verb.run(opened, output).await).await,
+        Verb::Token(verb) => {
+            with_store(&config, async |opened| verb.run(opened, &config, output).await).await
+        }
     }
 }
 

@@ -129,7 +129,7 @@ impl Opened {
     }
 
     /// The Python package's tables, where its tokens are honoured until they are copied.
-    fn old_tokens(&self, config: &Config) -> Option<Arc<dyn OldTokens>> {
+    pub(crate) fn old_tokens(&self, config: &Config) -> Option<Arc<dyn OldTokens>> {
         let url = config.import.read_through.as_deref()?;
         Some(Arc::new(ReadThrough::new(
             url,

@@ -78,8 +78,11 @@ impl AuthorizationServer {
             Err(ErrorCode::InvalidClient.into())
         }
     }
-    /// Revokes a token that another program minted, whatever kind it is: here first, then there. Answers whose it was, and
-    /// its grant.
+
+    /// Revokes a token that another program minted, whatever kind it is. Answers whose it was, and its grant.
+    ///
+    /// There first, then here: when it fails in between, it is live here yet, and whoever asks again finds it. The other way
+    /// round nobody could tell any more whose the token is that the other program still honours.
     async fn revoke_foreign(
         &self,
         token: &ForeignToken,
@@ -107,8 +110,8 @@ impl AuthorizationServer {
             };
             let Some((owner, grant)) = found else { continue };
             if owner == client.id {
-                store.revoke_grant(grant, now).await?;
                 self.revoke_elsewhere(kind, &hash).await?;
+                store.revoke_grant(grant, now).await?;
             }
             revoked = Some((owner, grant));
         }

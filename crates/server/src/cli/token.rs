@@ -5,7 +5,7 @@ use std::io::BufRead as _;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use mcp_authflow::port::{
-    Audit as _, AuditEvent, AuditOutcome, Clock as _, audit::AuditAction, store::Standing,
+    Audit as _, AuditEvent, AuditOutcome, Clock as _, OldTokens, audit::AuditAction, store::Standing,
     token_storage::TokenKind,
 };
 use mcp_authflow_types::{ClientId, PresentedToken, TokenHash, secret::ExpiryBucket};
@@ -13,7 +13,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Output, Refused, output::moment};
-use crate::{audit_trail::AuditTrail, system::SystemClock, wire::Opened};
+use crate::{audit_trail::AuditTrail, config::Config, system::SystemClock, wire::Opened};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenVerb {
@@ -37,25 +37,9 @@ pub(super) struct Which {
 impl Which {
     /// Reads the token, and where it lies.
     async fn find(self, opened: &Opened) -> anyhow::Result<Vec<Found>> {
-        let places = match self.read()? {
-            PresentedToken::Access(token) => {
-                vec![Found::new(TokenKind::Access, token.hash(), token.bucket())]
-            }
-            PresentedToken::Refresh(token) => {
-                vec![Found::new(TokenKind::Refresh, token.hash(), token.bucket())]
-            }
-            // One text may have been both where it came from.
-            PresentedToken::Foreign(token) => {
-                let mut places = Vec::new();
-                for kind in TokenKind::ALL {
-                    let entry = opened.store.find_imported(kind, &token.hash()).await?;
-                    places.extend(entry.map(|entry| Found::new(kind, token.hash(), entry.bucket)));
-                }
-                places
-            }
-        };
+        let places = places(opened, &self.read()?).await?;
         if places.is_empty() {
-            return Err(Refused("this is no access or refresh token of this server".to_owned()).into());
+            return Err(unknown().into());
         }
         Ok(places)
     }
@@ -76,6 +60,31 @@ impl Which {
     }
 }
 
+fn unknown() -> Refused {
+    Refused("this is no access or refresh token of this server".to_owned())
+}
+
+/// Where a token lies here.
+async fn places(opened: &Opened, token: &PresentedToken) -> anyhow::Result<Vec<Found>> {
+    Ok(match token {
+        PresentedToken::Access(token) => {
+            vec![Found::new(TokenKind::Access, token.hash(), token.bucket())]
+        }
+        PresentedToken::Refresh(token) => {
+            vec![Found::new(TokenKind::Refresh, token.hash(), token.bucket())]
+        }
+        // One text may have been both where it came from.
+        PresentedToken::Foreign(token) => {
+            let mut places = Vec::new();
+            for kind in TokenKind::ALL {
+                let entry = opened.store.find_imported(kind, &token.hash()).await?;
+                places.extend(entry.map(|entry| Found::new(kind, token.hash(), entry.bucket)));
+            }
+            places
+        }
+    })
+}
+
 /// A token, by where it lies.
 struct Found {
     kind: TokenKind,
@@ -90,9 +99,12 @@ impl Found {
 }
 
 impl TokenVerb {
-    pub(super) async fn run(self, opened: &Opened, output: Output) -> anyhow::Result<()> {
+    pub(super) async fn run(self, opened: &Opened, config: &Config, output: Output) -> anyhow::Result<()> {
         match self {
-            Self::Revoke(which) => revoke(opened, output, which.find(opened).await?).await,
+            Self::Revoke(which) => {
+                let old_tokens = opened.old_tokens(config);
+                revoke(opened, old_tokens.as_deref(), output, &which.read()?).await
+            }
             Self::Introspect(which) => introspect(opened, output, which.find(opened).await?).await,
             Self::Count => count(opened, output).await,
         }
@@ -104,9 +116,16 @@ fn nobody() -> anyhow::Result<ClientId> {
     Ok(ClientId::parse("-")?)
 }
 
-async fn revoke(opened: &Opened, output: Output, tokens: Vec<Found>) -> anyhow::Result<()> {
+async fn revoke(
+    opened: &Opened,
+    old_tokens: Option<&dyn OldTokens>,
+    output: Output,
+    token: &PresentedToken,
+) -> anyhow::Result<()> {
+    let places = places(opened, token).await?;
+    let is_known = !places.is_empty();
     let mut was_there = false;
-    for Found { kind, hash, bucket } in tokens {
+    for Found { kind, hash, bucket } in places {
         was_there |= match kind {
             TokenKind::Access => opened.store.revoke_access_token(&hash, bucket).await?,
             TokenKind::Refresh => {
@@ -132,12 +151,38 @@ async fn revoke(opened: &Opened, output: Output, tokens: Vec<Found>) -> anyhow::
             .with_token(&hash),
         );
     }
+    if let (PresentedToken::Foreign(token), Some(old)) = (token, old_tokens) {
+        was_there |= revoke_elsewhere(old, &token.hash()).await?;
+    }
+    if !is_known && !was_there {
+        return Err(unknown().into());
+    }
     let text = if was_there {
         "revoked"
     } else {
         "it was dead already"
     };
     output.print(&json!({ "revoked": was_there }), text)
+}
+
+/// Removes a token from the Python package's tables, presented here before or not; answers whether it was there.
+async fn revoke_elsewhere(old: &dyn OldTokens, token: &TokenHash) -> anyhow::Result<bool> {
+    let mut was_there = false;
+    for kind in TokenKind::ALL {
+        if old.is_there(kind, token).await? {
+            old.remove(kind, token).await?;
+            AuditTrail.record(
+                &AuditEvent::new(
+                    AuditAction::Revoke,
+                    AuditOutcome::Allowed,
+                    "revoked by the operator in the old database",
+                )
+                .with_token(token),
+            );
+            was_there = true;
+        }
+    }
+    Ok(was_there)
 }
 
 async fn introspect(opened: &Opened, output: Output, tokens: Vec<Found>) -> anyhow::Result<()> {

@@ -438,6 +438,91 @@ async fn tokens_that_were_not_copied_are_honoured_and_then_nobody_elses() {
     }
 }
 
+/// P3: a revocation that went half the way is made good by asking again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_old_database_refused_to_revoke_is_revoked_when_it_is_asked_again() {
+    for (store, _database) in targets() {
+        let old = Old::open("INTEGER").await;
+        let house = House::of(reading_through(store, old.url()).start().unwrap());
+        old.access("at", |_| {}).await;
+        old.refresh("rt", |_| {}).await;
+        assert_eq!(house.introspect("at").await["active"], true);
+        old.admin
+            .batch_execute(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''not now''; END'; \
+                 CREATE TRIGGER refuse BEFORE DELETE ON mcp_access_tokens EXECUTE FUNCTION refuse(); \
+                 CREATE TRIGGER refuse BEFORE DELETE ON mcp_refresh_tokens EXECUTE FUNCTION refuse()",
+            )
+            .await
+            .unwrap();
+        let revoke = async |token| {
+            let form = [("token", token), ("client_id", "web")];
+            house.post("/revoke", &form).await.0
+        };
+        assert_eq!((revoke("at").await, revoke("rt").await), (503, 503));
+        old.admin
+            .batch_execute("DROP FUNCTION refuse CASCADE")
+            .await
+            .unwrap();
+        assert_eq!((revoke("at").await, revoke("rt").await), (200, 200));
+        assert!(!old.has(TokenKind::Access, "at").await && !old.has(TokenKind::Refresh, "rt").await);
+        assert_eq!(house.introspect("at").await, json!({ "active": false }));
+        assert_eq!(house.refresh("web", "rt").await.0, 400);
+    }
+}
+
+/// What the operator revokes here is revoked there too, whether it was presented here before or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_operator_revokes_is_nobodys_in_the_old_database_either() {
+    for (store, _database) in targets() {
+        let old = Old::open("INTEGER").await;
+        let house = House::of(reading_through(store, old.url()).start().unwrap());
+        for token in ["at", "at-unseen"] {
+            old.access(token, |_| {}).await;
+        }
+        old.refresh("rt-unseen", |_| {}).await;
+        assert_eq!(house.introspect("at").await["active"], true);
+        for token in ["at", "at-unseen", "rt-unseen"] {
+            assert_eq!(
+                run(&house, &["token", "revoke", token])["revoked"],
+                true,
+                "{token}"
+            );
+            assert!(!old.has(TokenKind::Access, token).await, "{token}");
+            assert!(!old.has(TokenKind::Refresh, token).await, "{token}");
+            assert_eq!(
+                house.introspect(token).await,
+                json!({ "active": false }),
+                "{token}"
+            );
+            assert_eq!(house.refresh("web", token).await.0, 400, "{token}");
+        }
+        assert!(house.server.run_all(["token", "revoke", "nobodys"]).is_err());
+    }
+}
+
+/// A program without refresh tokens has no table for them: none is there, and asking is no trouble.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_never_was_holds_nothing_and_one_that_went_away_is_no_answer() {
+    let old = Old::open("INTEGER").await;
+    old.admin
+        .batch_execute("DROP TABLE mcp_refresh_tokens")
+        .await
+        .unwrap();
+    old.access("at", |_| {}).await;
+    let house = House::of(reading_through(Store::Sqlite, old.url()).start().unwrap());
+    assert_eq!(house.refresh("web", "rt").await.0, 400);
+    let form = [("token", "at"), ("client_id", "web")];
+    assert_eq!(house.post("/revoke", &form).await.0, 200);
+    assert!(!old.has(TokenKind::Access, "at").await);
+    old.admin
+        .batch_execute("ALTER TABLE mcp_access_tokens RENAME TO elsewhere")
+        .await
+        .unwrap();
+    let form = [("token", "other"), ("client_id", "web")];
+    assert_eq!(house.post("/revoke", &form).await.0, 503);
+}
+
 /// What the Python program exchanged after it was copied is not exchanged a second time here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_was_used_there_since_is_refused_here_and_its_grant_ends() {
