@@ -189,11 +189,36 @@ impl People {
                 (PER_ACCOUNT, name.to_owned())
             }
         });
-        for (limit, key) in [Some((PER_ADDRESS, from)), account.clone()].into_iter().flatten() {
-            if let Admission::Refused { retry_after } = limits.admit(limit, &key).await {
+        let counted = [Some((PER_ADDRESS, from)), account.clone()];
+        for (limit, key) in counted.iter().flatten() {
+            if let Admission::Refused { retry_after } = limits.admit(*limit, key).await {
                 return SignIn::TooMany(retry_after);
             }
         }
+        let outcome = self.check(username, password, browser, address).await;
+        match (&outcome, account) {
+            (SignIn::Done(..), Some((limit, key))) => limits.forgive(limit, &key).await,
+            // What could not be checked was no guess.
+            (SignIn::Unavailable(_), _) => {
+                for (limit, key) in counted.iter().flatten() {
+                    limits.take_back(*limit, key).await;
+                }
+            }
+            // Nor was this; but whoever fills the queue from one address is still counted there.
+            (SignIn::Busy, Some((limit, key))) => limits.take_back(limit, &key).await,
+            _ => {}
+        }
+        outcome
+    }
+
+    /// Checks a name and a password.
+    async fn check(
+        &self,
+        username: Option<&str>,
+        password: &str,
+        browser: Option<&TokenHash>,
+        address: Option<IpAddr>,
+    ) -> SignIn {
         let found = match username {
             Some(username) => self.inner.accounts.load_user(username).await,
             None => Ok(None),
@@ -212,9 +237,6 @@ impl People {
             Ok(true) => {}
             Ok(false) => return SignIn::Wrong(Some(user.id)),
             Err(password::Busy) => return SignIn::Busy,
-        }
-        if let Some((limit, key)) = account {
-            limits.forgive(limit, &key).await;
         }
         self.inner.known_places.remember(&user.username, address);
         match self.begin_session(&user, browser).await {

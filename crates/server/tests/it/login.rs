@@ -1,8 +1,8 @@
 //! Signing in: what is counted, what changes, what is not told.
 
-use mcp_authflow_testkit::browser::Decision;
+use mcp_authflow_testkit::{browser::Decision, server::Store, service::postgres::PrivatePostgres};
 
-use crate::house::{House, PASSWORD, page};
+use crate::house::{House, PASSWORD, builder, page};
 
 /// SE-01: the cookie changes at sign-in, and the one from before opens nothing.
 #[tokio::test]
@@ -49,6 +49,46 @@ async fn the_eleventh_wrong_password_is_not_even_looked_at() {
         page(browser.submit(&shown, &form, &fields).await.unwrap())
             .form_with("step", "consent")
             .is_some()
+    );
+}
+
+/// P3: what could not be checked was no guess. Nobody is locked out for trying again and again while the database is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn tries_while_nobody_can_be_asked_do_not_count() {
+    let postgres = PrivatePostgres::shared().unwrap_or_else(|error| panic!("{error:#}"));
+    let database = postgres.fresh_database().unwrap();
+    let store = Store::Postgres(database.url().to_owned());
+    let house = House::of(builder().store(store).start().unwrap());
+    let (admin, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let browser = house.browser();
+    let shown = page(browser.open(&house.authorize_url("web", "")).await.unwrap());
+    let form = shown.form_with("step", "login").unwrap().clone();
+    let fields = [("username", "alice"), ("password", PASSWORD)];
+    // Whoever looks alice up gets an error; whoever looks for a session finds none, and so no error.
+    admin
+        .batch_execute(
+            "ALTER TABLE authflow.users RENAME TO elsewhere; CREATE VIEW authflow.users AS SELECT user_id, username, \
+             display_name, password_hash, 1 / (username <> 'alice')::int = 1 AS is_admin, created_at, disabled_at \
+             FROM authflow.elsewhere",
+        )
+        .await
+        .unwrap();
+    for _ in 0..11 {
+        let refused = page(browser.submit(&shown, &form, &fields).await.unwrap());
+        assert_eq!(refused.status, 503, "{}", refused.describe());
+    }
+    admin
+        .batch_execute("DROP VIEW authflow.users; ALTER TABLE authflow.elsewhere RENAME TO users")
+        .await
+        .unwrap();
+    let consent = page(browser.submit(&shown, &form, &fields).await.unwrap());
+    assert!(
+        consent.form_with("step", "consent").is_some(),
+        "{}",
+        consent.describe()
     );
 }
 
