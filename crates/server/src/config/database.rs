@@ -72,6 +72,12 @@ pub(super) fn mask_password(url: &str) -> String {
         return if is_harmless { url } else { MASK }.to_owned();
     };
     let mut masked = format!("{scheme}://");
+    // An `@` behind a password among the parameters: where one ends and the other begins cannot be told.
+    let parameter = rest.to_ascii_lowercase().find("password=");
+    if parameter.is_some_and(|parameter| rest[parameter..].contains('@')) {
+        masked.push_str(MASK);
+        return masked;
+    }
     let mut rest = rest;
     // The last `@`: what stands before it may be part of a password.
     if let Some((userinfo, place)) = rest.rsplit_once('@')
@@ -114,6 +120,12 @@ mod tests {
                 "postgres://u:hunter2@h/d?sslPassword=hunter2",
                 "postgres://u:***@h/d?sslPassword=***",
             ),
+            ("postgres://u@h:5432/d?password=hunter@2", "postgres://***"),
+            (
+                "postgres://h:5432/d?user=u&sslPassword=hunter@2",
+                "postgres://***",
+            ),
+            ("postgres://u:hun?password=ter@h/d", "postgres://***"),
             ("u:hunter2@h/d", "***"),
             ("host=h password='hunter 2' user=u", "***"),
             ("postgres://u@h:5432/d", "postgres://u@h:5432/d"),
