@@ -6,7 +6,7 @@ use mcp_authflow_types::{ErrorCode, GrantType, Scope, TokenEndpointAuthMethod};
 
 use super::{
     AfterRegistration, ClientNameFactory, ClientRegistrationRequest, ClientRegistry, RegistrationGate,
-    RegistrationLimiter, RegistrationRules, RequestHead,
+    RegistrationLimiter, RegistrationRules, RegistryError, RequestHead,
     hooks::ClientAddressResolver,
     judge::{Judge, Refusal},
     validate_redirect_uri,
@@ -217,14 +217,7 @@ impl RegistrationHandler {
         );
         let issued = match self.registry.create_client(request).await {
             Ok(issued) => issued,
-            Err(error) => {
-                tracing::error!(error = ?error.0, "a client could not be registered");
-                return RegistrationReply::error(
-                    500,
-                    ErrorCode::ServerError.as_str(),
-                    "Failed to register client",
-                );
-            }
+            Err(error) => return not_registered(&error),
         };
         let client_id = issued.client.client_id.as_str();
         for hook in &self.after {
@@ -239,6 +232,23 @@ impl RegistrationHandler {
             reply.with("cache-control", "no-store").with("pragma", "no-cache")
         } else {
             reply
+        }
+    }
+}
+
+/// What a registry that could not answer is to the client.
+fn not_registered(error: &RegistryError) -> RegistrationReply {
+    match error {
+        RegistryError::Failed(error) => {
+            tracing::error!(?error, "a client could not be registered");
+            let code = ErrorCode::ServerError;
+            RegistrationReply::error(code.status(), code.as_str(), "Failed to register client")
+        }
+        RegistryError::Full { retry_after } => {
+            tracing::warn!(?retry_after, "a client is not registered: the registry is full");
+            let code = ErrorCode::TemporarilyUnavailable;
+            RegistrationReply::error(code.status(), code.as_str(), code.description())
+                .with("retry-after", whole_seconds(*retry_after).to_string())
         }
     }
 }

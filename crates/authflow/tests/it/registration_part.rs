@@ -139,32 +139,151 @@ async fn a_client_gets_an_identifier_and_perhaps_a_secret_that_is_shown_once() {
     assert!(!part.registry.secret_matches(id, secret));
 }
 
+fn registry(clock: &Arc<ManualClock>) -> MemoryClientRegistry {
+    MemoryClientRegistry::new(clock.clone(), Arc::new(SeededEntropy::new(5)))
+}
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(Timestamp::from_seconds(NOW)))
+}
+
+fn request() -> ClientRegistrationRequest {
+    ClientRegistrationRequest {
+        token_endpoint_auth_method: "none".to_owned(),
+        ..ClientRegistrationRequest::default()
+    }
+}
+
+async fn created(registry: &MemoryClientRegistry, request: &ClientRegistrationRequest) -> String {
+    registry.create_client(request).await.unwrap().client.client_id
+}
+
+async fn is_there(registry: &MemoryClientRegistry, client_id: &str) -> bool {
+    registry.get_client(client_id).await.unwrap().is_some()
+}
+
+/// How long to wait for room; panics when there is room.
+async fn full(registry: &MemoryClientRegistry, request: &ClientRegistrationRequest) -> u64 {
+    match registry.create_client(request).await.map(drop) {
+        Err(RegistryError::Full { retry_after }) => retry_after.as_secs(),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// S-144
 #[tokio::test]
 async fn a_registry_in_memory_has_an_end_and_loses_no_living_client() {
-    let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(NOW)));
-    let registry = MemoryClientRegistry::new(clock.clone(), Arc::new(SeededEntropy::new(5)))
+    let clock = clock();
+    let registry = registry(&clock)
         .with_lifetime(Some(Duration::from_secs(60)))
         .with_room_for(2);
-    let request = ClientRegistrationRequest {
-        token_endpoint_auth_method: "none".to_owned(),
-        ..ClientRegistrationRequest::default()
+    let first = created(&registry, &request()).await;
+    clock.advance(Duration::from_secs(30));
+    created(&registry, &request()).await;
+    assert_eq!(full(&registry, &request()).await, 30);
+    assert!(is_there(&registry, &first).await);
+    clock.advance(Duration::from_secs(30));
+    let third = created(&registry, &request()).await;
+    assert!(registry.remove_client(&third));
+    assert!(!registry.remove_client(&third));
+}
+
+/// P12: who fills the registry takes nobody's place that uses it, and blocks it for minutes, not for 90 days.
+#[tokio::test]
+async fn a_full_registry_forgets_the_oldest_that_nobody_looked_up() {
+    let clock = clock();
+    let registry = registry(&clock).with_room_for(4);
+    let looked_up = created(&registry, &request()).await;
+    assert!(is_there(&registry, &looked_up).await);
+    let mut guests = Vec::new();
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(60));
+        guests.push(created(&registry, &request()).await);
+    }
+    clock.advance(Duration::from_secs(60));
+    // The first of them came three minutes ago.
+    assert_eq!(full(&registry, &request()).await, 420);
+    clock.advance(Duration::from_secs(419));
+    assert_eq!(full(&registry, &request()).await, 1);
+    clock.advance(Duration::from_secs(1));
+    let new = created(&registry, &request()).await;
+    assert_eq!(full(&registry, &request()).await, 60);
+    for (client_id, expected) in [
+        (&looked_up, true),
+        (&guests[0], false),
+        (&guests[1], true),
+        (&guests[2], true),
+        (&new, true),
+    ] {
+        assert_eq!(is_there(&registry, client_id).await, expected);
+    }
+    // Now all of them were looked up, and stay until their end.
+    clock.advance(Duration::from_secs(86_400));
+    assert_eq!(full(&registry, &request()).await, 3600);
+    clock.advance(Duration::from_secs(90 * 86_400));
+    created(&registry, &request()).await;
+}
+
+/// P12: ten thousand clients of 64 KiB each, or what JSON makes of that in memory, are no bound.
+#[tokio::test]
+async fn a_registry_in_memory_is_bounded_in_bytes_too() {
+    let clock = clock();
+    let registry = registry(&clock).with_room_for_bytes(1 << 20);
+    let with_extra = |value: Value| {
+        let mut request = request();
+        request.extra.insert("x".to_owned(), value);
+        request
     };
-    let first = registry.create_client(&request).await.unwrap();
-    clock.advance(Duration::from_secs(30));
-    registry.create_client(&request).await.unwrap();
-    assert!(registry.create_client(&request).await.is_err());
+    let long = with_extra(json!("x".repeat(60_000)));
+    let first = created(&registry, &long).await;
+    let mut count = 1;
+    while let Ok(issued) = registry.create_client(&long).await {
+        assert!(issued.client.metadata.extra == long.extra);
+        count += 1;
+        assert!(count < 20, "there is no end");
+    }
+    assert_eq!(count, 16);
+    // Room that is given back can be used again, by small ones sooner.
+    created(&registry, &request()).await;
+    full(&registry, &long).await;
+    assert!(registry.remove_client(&first));
+    created(&registry, &long).await;
+    // 40,000 empty lists are 120 kB of JSON and ten times that in memory; what fits in no room makes nobody give way.
+    clock.advance(Duration::from_secs(601));
+    let lists = with_extra(Value::Array(vec![json!([]); 40_000]));
+    full(&registry, &lists).await;
+    let maps = with_extra(Value::Array(vec![json!({"": 0}); 1000]));
+    full(&registry, &maps).await;
+    let shown = format!("{registry:?}");
     assert!(
-        registry
-            .get_client(&first.client.client_id)
-            .await
-            .unwrap()
-            .is_some()
+        shown.contains("clients: 17") && shown.contains("max_bytes: 1048576"),
+        "{shown}"
     );
-    clock.advance(Duration::from_secs(30));
-    let third = registry.create_client(&request).await.unwrap();
-    assert!(registry.remove_client(&third.client.client_id));
-    assert!(!registry.remove_client(&third.client.client_id));
+    // By then all but the last are old enough to make room for many.
+    for _ in 0..100 {
+        created(&registry, &request()).await;
+    }
+}
+
+/// A registry that is full is no fault, and who is told to come back is told when.
+#[tokio::test]
+async fn a_full_registry_is_said() {
+    for rules in [RegistrationRules::Standard, RegistrationRules::AsPythonPackage] {
+        let clock = clock();
+        let registry = Arc::new(registry(&clock).with_room_for(1));
+        let handler = RegistrationHandler::builder(registry, "a").rules(rules).build();
+        let body = public().to_string();
+        let head = RequestHead {
+            headers: &[JSON],
+            peer: None,
+        };
+        assert_eq!(handler.handle(&head, body.as_bytes()).await.status, 201);
+        let reply = handler.handle(&head, body.as_bytes()).await;
+        assert_eq!((reply.status, header(&reply, "retry-after")), (503, Some("600")));
+        assert_eq!(header(&reply, "cache-control"), Some("no-store"));
+        let body: Value = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!(body["error"], "temporarily_unavailable");
+    }
 }
 
 fn limit(tries: u32) -> Limit {
