@@ -13,6 +13,7 @@ mod fault;
 mod interaction;
 mod introspection;
 mod limits;
+mod log;
 mod metadata;
 mod plain_pkce;
 mod private_key_jwt;

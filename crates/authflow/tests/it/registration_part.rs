@@ -19,6 +19,8 @@ use mcp_authflow_testkit::{manual_clock::ManualClock, seeded_entropy::SeededEntr
 use mcp_authflow_types::{GrantType, Scope, Timestamp, TokenEndpointAuthMethod};
 use serde_json::{Value, json};
 
+use crate::log::Log;
+
 const NOW: i64 = 1_790_000_000;
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -284,6 +286,30 @@ async fn a_full_registry_is_said() {
         let body: Value = serde_json::from_str(&reply.body).unwrap();
         assert_eq!(body["error"], "temporarily_unavailable");
     }
+}
+
+/// A stranger writes neither a line of the log nor much of one.
+#[tokio::test]
+async fn of_a_registration_little_is_logged() {
+    let log = Log::listen();
+    let part = Part::with(|builder| builder.rules(RegistrationRules::AsPythonPackage));
+    let name = format!("Evil\nINFO forged \u{202e}\u{1b}[31m{}", "x".repeat(5_000));
+    let uris: Vec<String> = (0..20).map(|n| format!("https://tracked.example/{n}")).collect();
+    part.post(&json!({"client_name": name, "redirect_uris": uris}))
+        .await;
+    let text = log.text();
+    let lines = log.lines_with("a client registers");
+    assert!(lines.len() == 1 && !log.lines_with("Evil").is_empty(), "{text}");
+    assert!(
+        lines[0].contains(r#""Evil\nINFO forged \u{202e}\u{1b}[31mxxx"#)
+            && lines[0].contains("redirect_uris=20")
+            && lines[0].contains("grant_types=3"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("tracked.example") && !text.contains(&"x".repeat(64)),
+        "{text}"
+    );
 }
 
 fn limit(tries: u32) -> Limit {

@@ -1,6 +1,6 @@
 //! The contract of token storage, on the one in memory, and what only that one has: a cap.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use mcp_authflow::{
     memory::MemoryTokenStorage,
@@ -8,6 +8,8 @@ use mcp_authflow::{
 };
 use mcp_authflow_testkit::manual_clock::ManualClock;
 use mcp_authflow_types::Timestamp;
+
+use crate::log::Log;
 
 async fn make_storage(clock: Arc<ManualClock>) -> Box<MemoryTokenStorage> {
     Box::new(MemoryTokenStorage::new(clock))
@@ -98,32 +100,10 @@ async fn nothing_that_is_kept_shows_the_token() {
     assert!(!format!("{found:?} {storage:?}").contains("secret"));
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// S-185
 #[tokio::test]
 async fn the_log_tells_what_happens_by_fingerprints_and_never_a_token() {
-    let written = Written::default();
-    let writer = written.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::listen();
     let clock = Arc::new(ManualClock::at(at(1_000)));
     let storage = MemoryTokenStorage::new(clock.clone());
     storage.initialize().await.unwrap();
@@ -145,7 +125,7 @@ async fn the_log_tells_what_happens_by_fingerprints_and_never_a_token() {
     storage.cleanup_expired_tokens().await.unwrap();
     storage.revoke_client_tokens("c1").await.unwrap();
     storage.close().await;
-    let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(!log.contains("secret"), "{log}");
     for (level, what, times) in [
         ("INFO", "opened", 1),
