@@ -13,6 +13,18 @@
 //! | [`memory`] | the reference adapter of every port |
 //! | [`registration`] | dynamic registration as a part of its own |
 //!
+//! Parts that need no server, each usable alone:
+//!
+//! | part | where |
+//! |---|---|
+//! | a limit on how often something may be tried | [`SlidingWindowRateLimiter`] |
+//! | clients that prove themselves by a signature | [`client_auth::private_key_jwt`] |
+//! | registration, with a hook for every decision | [`registration`] |
+//! | what a device that polls is told | [`grant::device_code::poll`] |
+//! | tokens in memory or a database | [`port::token_storage`] |
+//! | whose word about the caller's address counts | [`TrustedProxies`] |
+//! | PKCE, error answers, validation, CORS, user codes | `mcp_authflow_types` |
+//!
 //! `mcp-authflow-axum` puts HTTP around it, `mcp-authflow-sqlite` and `mcp-authflow-postgres` keep its state.
 
 pub mod client_auth;

@@ -1,4 +1,4 @@
-//! JOSE over aws-lc-rs, sealed messages and keyed digests.
+//! Signed tokens and the keys that prove them (JOSE: JWS, JWK, JWT), sealed messages and keyed digests, over aws-lc-rs.
 //!
 //! A key is parsed once and tied to what it can verify; a token is taken apart without trust and proven by a key; a claim
 //! of the wrong type is an error. There is no way to ask for `none`, for a shared key, or for one algorithm with another's

@@ -77,7 +77,7 @@ pub enum InvalidProtection {
     /// The resource is none.
     #[error(transparent)]
     Resource(#[from] InvalidResource),
-    /// The resource is plain http beyond loopback (RFC 9728 §1.2, M-005).
+    /// The resource is plain http beyond loopback (RFC 9728 §1.2).
     #[error(
         "a resource is https; plain http is only for 127.0.0.1, [::1] and localhost. Behind a TLS proxy, say the public URL"
     )]
@@ -88,7 +88,7 @@ pub enum InvalidProtection {
     /// A scope is none.
     #[error(transparent)]
     Scope(#[from] InvalidScope),
-    /// `offline_access` is among the scopes (M-018).
+    /// `offline_access` is among the scopes.
     #[error(
         "leave offline_access out of a resource's scopes: it asks the authorization server for a refresh token, and clients that want one add it themselves"
     )]
@@ -163,7 +163,7 @@ impl Builder {
     ///
     /// # Security
     /// List spellings of *this* server only. A token for another server that is accepted here can be replayed here by
-    /// that server (M-123).
+    /// that server.
     pub fn also_known_as(mut self, resource: impl Into<String>) -> Self {
         self.audiences.push(resource.into());
         self

@@ -28,7 +28,7 @@ pub struct Challenge {
 impl Challenge {
     /// Begins a challenge without an error: for a request that carries no token (RFC 6750 §3.1, last paragraph).
     ///
-    /// `resource_metadata` is the absolute URL of the RFC 9728 document; clients do not resolve relative ones (M-011).
+    /// `resource_metadata` is the absolute URL of the RFC 9728 document; clients do not resolve relative ones.
     pub fn bearer(resource_metadata: impl Into<String>) -> Self {
         Self {
             resource_metadata: resource_metadata.into(),
@@ -37,7 +37,7 @@ impl Challenge {
         }
     }
 
-    /// Names *all* scopes that the operation needs, those that the caller has included (M-022, M-025).
+    /// Names *all* scopes that the operation needs, those that the caller has included.
     #[must_use]
     pub fn with_scope(mut self, scope: Scope) -> Self {
         self.scope = scope;

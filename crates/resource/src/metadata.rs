@@ -31,8 +31,8 @@ pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 impl ResourceMetadata {
     /// Puts the document together.
     ///
-    /// `scopes_supported` must not hold `offline_access`, which belongs to the authorization server (M-018); it is left
-    /// out here, and [`Builder::build`](crate::Builder::build) refuses it with an explanation.
+    /// `scopes_supported` must not hold `offline_access`, which belongs to the authorization server; it is left out
+    /// here, and [`Builder::build`](crate::Builder::build) refuses it with an explanation.
     pub fn new(
         resource: Resource,
         authorization_server: Issuer,
@@ -67,7 +67,7 @@ impl ResourceMetadata {
     }
 
     /// The paths at which the document is found: path-inserted, the same without a slash at its end (some clients take
-    /// it off), and at the root (M-012).
+    /// it off), and at the root.
     pub fn well_known_paths(&self) -> Vec<String> {
         let (_, path, _) = self.split();
         let mut paths = vec![
@@ -79,7 +79,7 @@ impl ResourceMetadata {
         paths
     }
 
-    /// The JSON document. `resource` and the issuer are byte for byte as configured (M-013); members with nothing to say
+    /// The JSON document. `resource` and the issuer are byte for byte as configured; members with nothing to say
     /// are left out.
     pub fn body(&self) -> String {
         #[derive(serde::Serialize)]

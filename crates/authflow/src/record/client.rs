@@ -113,7 +113,7 @@ impl Client {
         self.expires_at.is_none_or(|end| !end.has_passed(now))
     }
 
-    /// Proves that a redirect URI is this client's (M-089, M-090).
+    /// Proves that a redirect URI is this client's.
     ///
     /// # Errors
     /// [`NotItsRedirectUri`]
@@ -153,7 +153,7 @@ impl Client {
         self.is_verified() && !uris.is_empty() && uris.iter().all(RedirectUri::is_web)
     }
 
-    /// Whether all its redirects lead to this computer (M-099).
+    /// Whether all its redirects lead to this computer.
     pub fn is_loopback_only(&self) -> bool {
         let uris = &self.profile.redirect_uris;
         !uris.is_empty()
