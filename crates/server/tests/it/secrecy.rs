@@ -2,7 +2,7 @@
 
 use mcp_authflow_testkit::{browser::Decision, server::Store, service::postgres::PrivatePostgres};
 
-use crate::house::{House, PASSWORD, R1, RS_SECRET, SVC_SECRET, VERIFIER, answer, builder, text};
+use crate::house::{House, PASSWORD, R1, RS_SECRET, SVC_SECRET, VERIFIER, answer, builder, page, text};
 
 #[tokio::test]
 async fn no_secret_of_a_whole_life_is_in_the_log_or_the_file() {
@@ -39,6 +39,26 @@ async fn no_secret_of_a_whole_life_is_in_the_log_or_the_file() {
         )
         .await;
     assert_eq!(status, 200);
+    // A device: its codes are secrets too, and one of them stands in an address.
+    let start = [("client_id", "tv"), ("resource", R1), ("scope", "mcp:read")];
+    let (status, codes) = house.post("/device_authorization", &start).await;
+    assert_eq!(status, 200, "{codes}");
+    let (device_code, user_code) = (text(&codes, "device_code"), text(&codes, "user_code"));
+    let url = house.server.url(&format!("/ui/device?user_code={user_code}"));
+    let shown = page(browser.open(&url).await.unwrap());
+    let form = shown.form_with("step", "code").unwrap().clone();
+    let consent = page(browser.submit(&shown, &form, &[]).await.unwrap());
+    let form = consent.form_with("step", "consent").unwrap().clone();
+    let allow = [("scope", "mcp:read"), ("decision", "allow")];
+    page(browser.submit(&consent, &form, &allow).await.unwrap());
+    let poll = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("device_code", device_code),
+        ("client_id", "tv"),
+    ];
+    let (status, of_device) = house.post("/token", &poll).await;
+    assert_eq!(status, 200, "{of_device}");
+    let bare_user_code = user_code.replace('-', "");
     let cookie = browser.cookie("authflow_session").unwrap();
 
     let mut house = house;
@@ -71,6 +91,10 @@ async fn no_secret_of_a_whole_life_is_in_the_log_or_the_file() {
         text(&next, "refresh_token"),
         text(&machine, "access_token"),
         text(&registered, "client_secret"),
+        device_code,
+        user_code,
+        &bare_user_code,
+        text(&of_device, "access_token"),
         &cookie,
     ] {
         let found = searched
