@@ -14,7 +14,7 @@ use mcp_authflow_testkit::service::postgres::PrivatePostgres;
 use mcp_authflow_testkit::service::process::{OwnedProcess, StopSignal};
 use tokio::runtime::Runtime;
 
-use super::operation::{Operation, Requests, Signer};
+use super::operation::{Operation, Requests, SIGNERS, Signer};
 use super::{SERVER_CORE, can_pin_server, cpu};
 use crate::crowd::caller::{Answer, Caller};
 use crate::crowd::{APP, ASKER, MACHINE, RESOURCE, SCOPE, bootstrap, username};
@@ -125,7 +125,7 @@ impl Contestant {
 
     /// A signer for each connection, with what it needs for a measurement signed ahead.
     fn signed(&self, operation: Operation, connections: usize) -> Result<Vec<Requests>> {
-        let (client_id, key) = self.signers.of(operation);
+        let (name, key) = self.signers.of(operation);
         let audience = match &self.server {
             Running::Bare { address, .. } => format!("http://{address}"),
             Running::Authflow(server) => server.issuer().to_owned(),
@@ -137,7 +137,7 @@ impl Contestant {
             .map(|number| {
                 let signer = Signer {
                     key: key.clone(),
-                    client_id,
+                    name,
                     audience: audience.clone(),
                     tag: format!("{run}-{number}"),
                     made: 0,
@@ -249,13 +249,14 @@ impl Signers {
     fn bootstrap(&self) -> String {
         [Operation::AssertionEs256, Operation::AssertionRs256]
             .map(|operation| {
-                let (client_id, key) = self.of(operation);
+                let (name, key) = self.of(operation);
                 let jwks = serde_json::json!({ "keys": [key.public_jwk()] });
-                format!(
-                    "\n[[client]]\nclient_id = \"{client_id}\"\nname = \"Signer\"\n\
+                let client = |number| format!(
+                    "\n[[client]]\nclient_id = \"{name}-{number}\"\nname = \"Signer\"\n\
                      token_endpoint_auth_method = \"private_key_jwt\"\njwks = '{jwks}'\n\
                      grant_types = [\"client_credentials\"]\nscope = \"{SCOPE}\"\nresources = [\"{RESOURCE}\"]\n"
-                )
+                );
+                (0..SIGNERS).map(client).collect::<String>()
             })
             .concat()
     }

@@ -81,11 +81,15 @@ enum Body {
     },
 }
 
-/// A client that signs.
+/// How many clients sign with one key: what one of them may have remembered is bounded, and they take turns.
+pub(super) const SIGNERS: u64 = 32;
+
+/// Clients that sign, all with one key.
 #[derive(Clone)]
 pub(super) struct Signer {
     pub(super) key: Arc<SigningKey>,
-    pub(super) client_id: &'static str,
+    /// What their identifiers begin with; their number follows.
+    pub(super) name: &'static str,
     /// Whom it signs for: the issuer.
     pub(super) audience: String,
     /// What no other signer's identifiers begin with.
@@ -96,7 +100,7 @@ pub(super) struct Signer {
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Signer")
-            .field("client_id", &self.client_id)
+            .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }
@@ -108,8 +112,9 @@ impl Signer {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)?
             .as_secs();
+        let client_id = format!("{}-{}", self.name, self.made % SIGNERS);
         let claims = json!({
-            "iss": self.client_id, "sub": self.client_id, "aud": self.audience,
+            "iss": client_id, "sub": client_id, "aud": self.audience,
             "jti": format!("{}-{}", self.tag, self.made), "iat": now, "exp": now + 240,
         });
         let assertion = self.key.sign("JWT", &claims)?;
