@@ -197,6 +197,7 @@ macro_rules! store_contract {
             standing: nothing_revives_when_a_removed_client_comes_back;
             standing: revoking_a_subject_ends_its_grants_and_sessions;
             standing: disabling_an_account_ends_everything_and_enabling_revives_nothing;
+            standing: nothing_lives_after_an_account_was_disabled_in_a_race;
             standing: a_subject_without_an_account_can_be_revoked;
             standing: a_new_password_ends_the_sessions_and_not_the_grants;
             user: an_account_is_read_back_as_it_was_added;

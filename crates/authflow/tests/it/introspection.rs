@@ -1,12 +1,13 @@
 //! The introspection endpoint (RFC 7662): each resource server hears of its own tokens, and of no others.
 
-use mcp_authflow::port::store::ResourceStore as _;
+use base64::Engine as _;
+use mcp_authflow::port::{Clock as _, store::ResourceStore as _};
 use mcp_authflow_testkit::{
     cast::{self, R1},
     params::{Params, basic, basic_pair},
 };
 use mcp_authflow_types::{
-    ErrorCode, ErrorResponse, Timestamp,
+    AccessToken, ErrorCode, ErrorResponse, Timestamp,
     introspection::{ActiveToken, IntrospectionResponse},
 };
 
@@ -139,6 +140,43 @@ async fn nobody_else_is_told_anything() {
         scene.introspect_with(None, &in_body).await,
         Ok(IntrospectionResponse::Inactive)
     );
+}
+
+/// ST-04: a token says of what kind it is and when it ends; one whose parts are of different tokens is none.
+#[tokio::test]
+async fn a_token_put_together_from_parts_is_inactive() {
+    let scene = Scene::new().await;
+    let tokens = scene.tokens_for("PUB").await;
+    let good = tokens.access_token.expose();
+    let random = base64::prelude::BASE64_URL_SAFE_NO_PAD
+        .decode(&good[10..53])
+        .unwrap()
+        .try_into()
+        .unwrap();
+    let end = scene.clock.now().seconds() + 600;
+    let minted = |hours: i64| AccessToken::mint(&random, Timestamp::from_seconds(end + hours * 3_600));
+    assert_eq!(minted(0).expose(), good, "the parts are those of the token");
+    let (later, earlier) = (minted(1), minted(-1));
+    for other in [
+        later.expose(),
+        earlier.expose(),
+        // Parts whose checksum is that of the whole token, and of another.
+        &format!("{}{}", &good[..10], &later.expose()[10..]),
+        &format!("{}{}", &later.expose()[..10], &good[10..]),
+        &good["mcpat_".len()..],
+        "mcpat_",
+        &good[..10],
+        &good.replacen("mcpat_", "mcpat2_", 1),
+        &good.replacen("mcpat_", "MCPAT_", 1),
+        &good.replacen("mcpat_", "staging_mcpat_", 1),
+        &format!("v2.{good}"),
+        &format!("{good}{good}"),
+        &good[10..53],
+    ] {
+        let answer = scene.introspect("RS1", other).await;
+        assert_eq!(answer, Ok(IntrospectionResponse::Inactive), "{other}");
+    }
+    assert!(scene.opens_r1(&tokens).await);
 }
 
 #[tokio::test]

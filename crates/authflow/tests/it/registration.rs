@@ -6,11 +6,13 @@ use std::{
 };
 
 use mcp_authflow::{
-    AuthorizationServer,
-    port::{Policy, store::ClientStore as _},
+    AuthorizationServer, Ports,
+    client_auth::private_key_jwt::JWT_CLIENT_ASSERTION_TYPE,
+    port::{DocumentKind, Fetch, FetchError, Fetched, Freshness, Policy, store::ClientStore as _},
     record::{Client, ClientKeys},
     registration::InitialAccessTokens,
 };
+use mcp_authflow_jose::{Algorithm, SigningKey};
 use mcp_authflow_testkit::params::Params;
 use mcp_authflow_types::{ClientId, ErrorCode, ErrorResponse, RedirectUri, Scope};
 use serde_json::{Value, json};
@@ -510,4 +512,70 @@ async fn an_embedder_decides_by_a_policy_of_its_own() {
     assert_eq!(uris, ["https://client.example/2", "https://client.example/1"]);
     assert_eq!(answer.client_name.as_deref(), Some("Probe, a guest"));
     assert_eq!(*house.0.lock().unwrap(), [answer.client_id]);
+}
+
+/// Writes down what it is asked for, and has nothing.
+#[derive(Default)]
+struct Asked(Mutex<Vec<String>>);
+
+#[async_trait::async_trait]
+impl Fetch for Asked {
+    async fn fetch(&self, url: &str, _: DocumentKind, _: Freshness) -> Result<Fetched, FetchError> {
+        self.0.lock().unwrap().push(url.to_owned());
+        Err(FetchError::Unavailable("there is nothing".to_owned()))
+    }
+}
+
+/// SF-23: what a client says about itself is for people and for other servers. Its keys are asked for when it proves itself
+/// by them, and nothing else ever.
+#[tokio::test]
+async fn no_address_that_a_client_registers_is_asked_but_that_of_its_keys() {
+    let mut scene = Scene::new().await;
+    let asked = Arc::new(Asked::default());
+    let ports = Ports {
+        fetch: asked.clone(),
+        ..scene.server.ports().clone()
+    };
+    scene.server = AuthorizationServer::new(scene.server.settings().clone(), ports);
+    let mut body = with("token_endpoint_auth_method", json!("private_key_jwt"));
+    for name in [
+        "client_uri",
+        "logo_uri",
+        "policy_uri",
+        "tos_uri",
+        "sector_identifier_uri",
+        "initiate_login_uri",
+        "frontchannel_logout_uri",
+        "backchannel_logout_uri",
+        "backchannel_client_notification_endpoint",
+        "jwks_uri",
+    ] {
+        body[name] = json!(format!("https://canary.example/{name}"));
+    }
+    for name in ["request_uris", "post_logout_redirect_uris"] {
+        body[name] = json!([format!("https://canary.example/{name}")]);
+    }
+    let answer = register(&scene, &body).await.unwrap();
+    let id = answer["client_id"].as_str().unwrap();
+    let request = Params::authorize("WEB")
+        .set("client_id", id)
+        .set("redirect_uri", "https://client.example/cb")
+        .and("request_uri", "https://canary.example/of-a-request");
+    let _ = scene.authorize(&request).await;
+    let code = scene.code(&request.unset("request_uri"), Scene::alice()).await;
+    assert_eq!(*asked.0.lock().unwrap(), [] as [String; 0]);
+
+    let claims = json!({"iss": id, "sub": id, "aud": crate::scene::ISSUER, "jti": "1",
+        "iat": 1_790_000_000, "exp": 1_790_000_060});
+    let assertion = SigningKey::generate(Algorithm::Es256)
+        .unwrap()
+        .sign("JWT", &claims)
+        .unwrap();
+    let redeem = Params::redeem("WEB", &code)
+        .set("client_id", id)
+        .set("client_assertion_type", JWT_CLIENT_ASSERTION_TYPE)
+        .set("client_assertion", &assertion);
+    let answer = scene.token_with(None, &redeem).await;
+    assert_eq!(answer.unwrap_err().code, ErrorCode::TemporarilyUnavailable);
+    assert_eq!(*asked.0.lock().unwrap(), ["https://canary.example/jwks_uri"]);
 }

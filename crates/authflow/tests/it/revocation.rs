@@ -1,7 +1,11 @@
 //! The revocation endpoint (RFC 7009).
 
-use mcp_authflow_testkit::params::{Params, basic_pair};
-use mcp_authflow_types::{ErrorCode, ErrorResponse};
+use mcp_authflow::port::{Clock as _, store::GrantStore as _};
+use mcp_authflow_testkit::{
+    failing_store::Fault,
+    params::{Params, basic_pair},
+};
+use mcp_authflow_types::{ErrorCode, ErrorResponse, TokenHash};
 
 use crate::scene::{Scene, challenged, refresh_token, refused};
 
@@ -144,5 +148,38 @@ async fn a_revocation_beside_a_refresh_leaves_nothing_alive() {
             refused(scene.refresh("PUB", &descendant).await, ErrorCode::InvalidGrant);
         }
         assert!(!scene.opens_r1(&tokens).await);
+    }
+}
+
+/// XC-07: a grant that is revoked when its code was looked at and not exchanged yet gives nothing, nor does one whose refresh
+/// token was.
+#[tokio::test]
+async fn nothing_comes_of_an_exchange_whose_grant_is_revoked_in_the_middle() {
+    for verb in ["redeem_code", "rotate_refresh_token"] {
+        let scene = Scene::new().await;
+        let code = scene.code_for("PUB").await;
+        let client = "PUB".parse().unwrap();
+        let peek = scene.store.peek_code(&TokenHash::of(&code), &client, false).await;
+        let grant = peek.unwrap().grant.unwrap().grant.id;
+        let (mut request, mut before) = (Params::redeem("PUB", &code), None);
+        if verb == "rotate_refresh_token" {
+            let tokens = scene.token("PUB", &request).await.unwrap();
+            request = Params::refresh("PUB", refresh_token(&tokens));
+            before = Some(tokens);
+        }
+        scene.store.fail(verb, Fault::Waits);
+        let revoked = async {
+            scene.store.until_somebody_waits().await;
+            let revoked = scene.store.revoke_grant(grant, scene.clock.now()).await;
+            scene.store.heal();
+            revoked.unwrap()
+        };
+        let (exchanged, revoked) = tokio::join!(scene.token("PUB", &request), revoked);
+        assert!(revoked);
+        refused(exchanged, ErrorCode::InvalidGrant);
+        refused(scene.token("PUB", &request).await, ErrorCode::InvalidGrant);
+        if let Some(tokens) = before {
+            assert!(!scene.opens_r1(&tokens).await);
+        }
     }
 }

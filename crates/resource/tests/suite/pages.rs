@@ -49,7 +49,7 @@ async fn a_preflight_of_an_allowed_page_is_answered_without_a_token() {
     assert_eq!(house.runs(), 0);
 }
 
-/// M-132: without this a page cannot see where to get a token.
+/// CR-06, M-132: without this a page cannot see where to get a token.
 #[tokio::test]
 async fn an_allowed_page_can_read_the_answer_and_the_challenge() {
     let (house, _) = house().await;
@@ -74,6 +74,7 @@ async fn an_allowed_page_can_read_the_answer_and_the_challenge() {
             seen.header("access-control-expose-headers"),
             Some("WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version")
         );
+        assert_eq!(seen.header("access-control-allow-credentials"), None);
     }
 }
 

@@ -147,6 +147,7 @@ pub async fn one_of_many_racing_revocations_ends_the_grant(store: &dyn WholeStor
     assert!(!store.revoke_grant(unknown, sample::now()).await.unwrap());
 }
 
+/// XC-07: the end is that of one of the two orders.
 pub async fn nothing_lives_after_a_revocation_that_raced_with_a_redemption(store: &dyn WholeStore) {
     let scene = Scene::begin(store).await;
     for _ in 0..8 {

@@ -138,6 +138,7 @@ pub async fn one_of_many_racing_approvals_closes(store: &dyn WholeStore) {
     }
 }
 
+/// XC-06: one outcome, and no code that lives beside a denial.
 pub async fn approving_and_denying_do_not_both_happen(store: &dyn WholeStore) {
     let scene = Scene::begin(store).await;
     for _ in 0..8 {

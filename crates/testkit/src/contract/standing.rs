@@ -6,7 +6,9 @@ use mcp_authflow::{
 };
 
 use super::{
-    WholeStore, sample,
+    WholeStore,
+    race::race,
+    sample,
     scene::{Scene, add_client, approve, is_live, is_unspent, peek, redeem},
 };
 
@@ -165,6 +167,44 @@ pub async fn disabling_an_account_ends_everything_and_enabling_revives_nothing(s
     }
     everything.can_begin_anew(store).await;
     bystander.lives(store).await;
+}
+
+/// XC-02: whatever was being exchanged when the account was disabled.
+pub async fn nothing_lives_after_an_account_was_disabled_in_a_race(store: &dyn WholeStore) {
+    for _ in 0..8 {
+        let (scene, tokens) = Scene::redeemed(store).await;
+        let waiting = [(); 2].map(|()| scene.another_grant());
+        for grant in &waiting {
+            approve(store, &scene.client, grant).await;
+        }
+        let spent = tokens.refresh_token.as_ref().unwrap();
+        let rotations = [(); 2].map(|()| sample::rotation(&scene.grant, spent));
+        let redemptions = [0, 1].map(|one| sample::tokens(&waiting[one]));
+        race(5, async |runner| match runner {
+            0 | 1 => {
+                let rotated = store.rotate_refresh_token(&rotations[runner], sample::now());
+                let _ = rotated.await.unwrap();
+            }
+            2 | 3 => {
+                let (code, tokens) = (&waiting[runner - 2].code.hash, &redemptions[runner - 2]);
+                let _ = store.redeem_code(code, tokens, sample::now()).await.unwrap();
+            }
+            _ => {
+                let name = &scene.user.username;
+                assert!(store.set_user_disabled(name, true, sample::now()).await.unwrap());
+            }
+        });
+        assert!(!is_live(store, &tokens.access_token).await);
+        assert!(!is_unspent(store, spent).await);
+        for rotation in &rotations {
+            assert!(!is_live(store, &rotation.access_token).await);
+            assert!(!is_unspent(store, &rotation.successor).await);
+        }
+        for issued in &redemptions {
+            assert!(!is_live(store, &issued.access_token).await);
+            assert!(!is_unspent(store, issued.refresh_token.as_ref().unwrap()).await);
+        }
+    }
 }
 
 pub async fn a_subject_without_an_account_can_be_revoked(store: &dyn WholeStore) {
