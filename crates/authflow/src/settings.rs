@@ -49,8 +49,9 @@ pub struct Settings {
 #[non_exhaustive]
 #[expect(clippy::struct_field_names, reason = "a number says its unit in its name")]
 pub struct Limits {
-    /// Requests that one address (IPv6: one /64) may make at the token endpoint in a minute, whatever comes of them.
-    /// Default 60,000: no more than keeps one address from having the server to itself.
+    /// Requests that one address (IPv6: one /64) may make at the token endpoint in a minute, whatever comes of them, and as
+    /// many again at the revocation endpoint. Default 60,000: no more than keeps one address from having the server to
+    /// itself.
     pub token_requests_per_address_per_minute: u32,
     /// Questions of one resource server in a minute, once it has proven who it is. Default 600,000.
     pub introspections_per_client_per_minute: u32,

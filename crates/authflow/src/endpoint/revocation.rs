@@ -15,9 +15,11 @@ impl AuthorizationServer {
     ///
     /// # Errors
     /// `invalid_client` when the client did not prove itself, or when the token is another client's (RFC 7009 §2.1);
-    /// `temporarily_unavailable` when the revocation could not be made durable. There is no success without effect.
+    /// `too_many_requests`; `temporarily_unavailable` when the revocation could not be made durable. There is no success
+    /// without effect.
     pub async fn revoke(&self, request: FormRequest<'_>) -> Result<(), ErrorResponse> {
         let now = self.now();
+        self.admit_request("revocation_address", request.address).await?;
         if let Some(name) = request.form.repeated() {
             return Err(ErrorResponse::repeated(name));
         }

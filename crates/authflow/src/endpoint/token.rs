@@ -24,7 +24,7 @@ impl AuthorizationServer {
     /// token that is no good (all alike), `temporarily_unavailable` when the store cannot be asked.
     pub async fn token(&self, request: FormRequest<'_>) -> Result<TokenResponse, ErrorResponse> {
         let now = self.now();
-        self.admit_token_request(request.address).await?;
+        self.admit_request("token_address", request.address).await?;
         if let Some(name) = request.form.repeated() {
             return Err(ErrorResponse::repeated(name));
         }
@@ -42,10 +42,14 @@ impl AuthorizationServer {
         }
     }
 
-    /// Counts a request of an address.
-    async fn admit_token_request(&self, address: Option<IpAddr>) -> Result<(), ErrorResponse> {
+    /// Counts a request of an address, at the endpoint that this name stands for.
+    pub(super) async fn admit_request(
+        &self,
+        name: &'static str,
+        address: Option<IpAddr>,
+    ) -> Result<(), ErrorResponse> {
         let limit = Limit {
-            name: "token_address",
+            name,
             tries: self.settings().limits.token_requests_per_address_per_minute,
             window: std::time::Duration::from_secs(60),
         };

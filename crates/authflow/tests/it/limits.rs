@@ -185,6 +185,29 @@ async fn one_address_does_not_have_the_token_endpoint_to_itself() {
     from(&scene, HOME, &basic("SVC")).await.unwrap();
 }
 
+/// P10: and it is counted apart, so that who cannot get tokens for now can give them back.
+#[tokio::test]
+async fn one_address_does_not_have_the_revocation_endpoint_to_itself() {
+    let scene = Scene::with(|settings| settings.limits.token_requests_per_address_per_minute = 10).await;
+    let revoke = async |address: &str| {
+        let body = Params::of(&[("token", "x")]).encoded();
+        let request = FormRequest {
+            form: &Form::parse(body.as_bytes()).unwrap(),
+            authorization: Some(&basic("SVC")),
+            address: Some(address.parse::<IpAddr>().unwrap()),
+        };
+        scene.server.revoke(request).await
+    };
+    for _ in 0..10 {
+        from(&scene, ELSEWHERE, &basic("SVC")).await.unwrap();
+        revoke(ELSEWHERE).await.unwrap();
+    }
+    assert_eq!(revoke(ELSEWHERE).await.unwrap_err(), too_many(60));
+    revoke(HOME).await.unwrap();
+    scene.wait(60);
+    revoke(ELSEWHERE).await.unwrap();
+}
+
 /// An honest resource server asks as often as it has to; one that asks without end is bounded, and no other with it.
 #[tokio::test]
 async fn a_resource_server_has_a_share_that_nobody_else_uses_up() {

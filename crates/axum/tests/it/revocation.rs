@@ -75,6 +75,19 @@ async fn a_stranger_revokes_nothing() {
     assert_eq!(edge.post("/token", None, &refresh).await.status, StatusCode::OK);
 }
 
+/// RL-11: who revokes too often is told when to come back.
+#[tokio::test]
+async fn a_revocation_too_many_is_told_when_to_come_back() {
+    let edge = Edge::with(|settings| settings.limits.token_requests_per_address_per_minute = 2).await;
+    let token = Params::of(&[("token", "x"), ("client_id", "PUB")]);
+    for _ in 0..2 {
+        assert_eq!(edge.post("/revoke", None, &token).await.status, StatusCode::OK);
+    }
+    let reply = edge.post("/revoke", None, &token).await;
+    reply.assert_error(429, "too_many_requests");
+    assert_eq!(reply.header("retry-after"), "60");
+}
+
 /// RV-07, P9
 #[tokio::test]
 async fn what_could_not_be_done_or_asked_is_said() {
