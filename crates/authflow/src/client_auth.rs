@@ -20,7 +20,7 @@ use mcp_authflow_types::{
     ClientId, ClientSecret, ErrorCode, ErrorResponse, Form, Timestamp, TokenEndpointAuthMethod, TokenHash,
 };
 
-use self::private_key_jwt::{AssertionError, AssertionPolicy, AssertionReason};
+use self::private_key_jwt::{AssertionError, AssertionPolicy, AssertionReason, KeysOutOfReach};
 pub use self::{private_key_jwt::JwtClientAuthenticator, registered_keys::RegisteredKeys};
 use crate::{
     port::{Replay, StoreError},
@@ -231,6 +231,9 @@ pub enum NotAuthenticated {
     /// It cannot be checked now. Answered with 503 or 504; nothing is known against the client.
     #[error("it cannot be checked now: {0}")]
     CannotCheck(StoreError),
+    /// It cannot be checked now, since its keys cannot be had. Answered like the last.
+    #[error("{0}")]
+    KeysOutOfReach(KeysOutOfReach),
 }
 
 impl From<ClientAuthReason> for NotAuthenticated {
@@ -244,6 +247,7 @@ impl From<AssertionError> for NotAuthenticated {
         match error {
             AssertionError::Refused(reason) => Self::Refused(ClientAuthReason::Assertion(reason)),
             AssertionError::CannotCheck(error) => Self::CannotCheck(error),
+            AssertionError::KeysOutOfReach(error) => Self::KeysOutOfReach(error),
         }
     }
 }

@@ -103,7 +103,7 @@ fn result(outcome: &Result<(), AssertionError>) -> Value {
         Err(AssertionError::Refused(reason)) => {
             json!({"error": {"kind": "client_auth", "code": reason.code()}})
         }
-        Err(AssertionError::CannotCheck(_)) => {
+        Err(AssertionError::CannotCheck(_) | AssertionError::KeysOutOfReach(_)) => {
             json!({"error": {"kind": "client_auth", "code": "cannot_check"}})
         }
     }

@@ -210,6 +210,7 @@ impl Verdict {
             Ok(_) => Self::Right,
             Err(
                 NotAuthenticated::CannotCheck(_)
+                | NotAuthenticated::KeysOutOfReach(_)
                 | NotAuthenticated::Refused(ClientAuthReason::Assertion(AssertionReason::Replay)),
             ) => Self::NoGuess,
             Err(NotAuthenticated::Refused(_)) => Self::Wrong,

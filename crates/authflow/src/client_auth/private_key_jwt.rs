@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use mcp_authflow_jose::{
     Algorithm, ClaimError, Claims, JwsError, JwsRules, KeySet, NumericDate, UnverifiedJws, VerifyError,
 };
-use mcp_authflow_types::Issuer;
+use mcp_authflow_types::{ErrorResponse, Issuer};
 
 use crate::port::{
     ClientKeySource, ClientKeysError, Clock, Freshness, OneTimeUse, RecordOnce, Replay, ReplayKind,
@@ -251,10 +251,40 @@ pub enum AssertionError {
     /// The assertion is refused: `invalid_client`.
     #[error("{0}")]
     Refused(AssertionReason),
-    /// It cannot be checked now: keys or the memory of what was used cannot be asked, or have no room. Answered with 503,
-    /// or 504 where time ran out; the same assertion may do later.
+    /// It cannot be checked now: the memory of what was used cannot be asked, or has no room. Answered with 503, or 504
+    /// where time ran out; the same assertion may do later.
     #[error("the assertion cannot be checked now: {0}")]
     CannotCheck(StoreError),
+    /// It cannot be checked now, since the client's keys cannot be had: for the most part, the host of its `jwks_uri` is
+    /// away. Answered like the last; it is no fault of ours, and not one for which anybody needs to be woken.
+    #[error("{0}")]
+    KeysOutOfReach(KeysOutOfReach),
+}
+
+/// Why a client's keys cannot be had now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client's keys cannot be had now: {why}")]
+pub struct KeysOutOfReach {
+    /// For the log.
+    pub why: String,
+    /// Whether they did not come in time: 504 in place of 503.
+    pub timed_out: bool,
+}
+
+impl KeysOutOfReach {
+    /// What is answered.
+    pub fn response(&self) -> ErrorResponse {
+        if self.timed_out {
+            ErrorResponse::timed_out()
+        } else {
+            ErrorResponse::unavailable()
+        }
+    }
+
+    /// A client's host that is away is no error of this server, however often it is asked. What a stranger wrote is quoted.
+    pub(crate) fn log(&self, client_id: &str) {
+        tracing::warn!(?client_id, why = ?self.why, "a client's keys cannot be had");
+    }
 }
 
 impl From<AssertionReason> for AssertionError {
@@ -267,8 +297,11 @@ impl From<ClientKeysError> for AssertionError {
     fn from(error: ClientKeysError) -> Self {
         match error {
             ClientKeysError::None | ClientKeysError::Unusable(_) => Self::Refused(AssertionReason::NoKeys),
-            ClientKeysError::Unavailable(text) => Self::CannotCheck(StoreError::Unavailable(text)),
-            ClientKeysError::TimedOut(text) => Self::CannotCheck(StoreError::TimedOut(text)),
+            ClientKeysError::Unavailable(why) => Self::KeysOutOfReach(KeysOutOfReach {
+                why,
+                timed_out: false,
+            }),
+            ClientKeysError::TimedOut(why) => Self::KeysOutOfReach(KeysOutOfReach { why, timed_out: true }),
         }
     }
 }
@@ -578,6 +611,7 @@ impl JwtClientAuthenticator {
             Err(AssertionError::CannotCheck(error)) => {
                 tracing::error!(?client_id, %error, "a client's assertion cannot be checked");
             }
+            Err(AssertionError::KeysOutOfReach(error)) => error.log(client_id),
         }
         outcome
     }

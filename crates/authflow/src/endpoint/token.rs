@@ -96,6 +96,10 @@ impl AuthorizationServer {
                 Err(reason.response(presented.by_basic))
             }
             Err(NotAuthenticated::CannotCheck(error)) => Err(error.into()),
+            Err(NotAuthenticated::KeysOutOfReach(error)) => {
+                error.log(presented.client_id.as_str());
+                Err(error.response())
+            }
         }
     }
 

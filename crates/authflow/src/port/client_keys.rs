@@ -49,6 +49,7 @@ impl From<FetchError> for ClientKeysError {
         match error {
             FetchError::Refused(_) | FetchError::BadDocument(_) => Self::Unusable(error.to_string()),
             FetchError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            FetchError::TimedOut(_) => Self::TimedOut(error.to_string()),
         }
     }
 }

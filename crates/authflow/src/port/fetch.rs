@@ -45,10 +45,13 @@ pub enum FetchError {
     /// nothing until the client's metadata or the operator's settings change.
     #[error("the URL is refused: {0}")]
     Refused(String),
-    /// It cannot be asked now: no address, no connection, no answer in time, too many requests on the way, or the pause
-    /// after a failed try. Answered with 503.
+    /// It cannot be asked now: no address, no connection, too many requests on the way, or the pause after a failed try.
+    /// Answered with 503.
     #[error("the document cannot be fetched now: {0}")]
     Unavailable(String),
+    /// No answer in time. Answered with 504.
+    #[error("the document did not come in time: {0}")]
+    TimedOut(String),
     /// The origin answered, but not with a document that may be used: another status than 200, a redirect, another
     /// content type than JSON, too many bytes.
     #[error("this is no document to use: {0}")]

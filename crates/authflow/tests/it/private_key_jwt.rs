@@ -26,7 +26,10 @@ use mcp_authflow_types::{
 };
 use serde_json::{Value, json};
 
-use crate::scene::{BEGINS_AT, ISSUER, Scene, refused};
+use crate::{
+    log::Log,
+    scene::{BEGINS_AT, ISSUER, Scene, refused},
+};
 
 /// A machine with a key, on stage.
 struct Machine {
@@ -627,6 +630,10 @@ async fn keys_that_cannot_be_fetched_are_said() {
             ErrorResponse::unavailable(),
         ),
         (
+            FetchError::TimedOut("slow".to_owned()),
+            ErrorResponse::timed_out(),
+        ),
+        (
             FetchError::Refused("private".to_owned()),
             ErrorCode::InvalidClient.into(),
         ),
@@ -642,6 +649,36 @@ async fn keys_that_cannot_be_fetched_are_said() {
         documents.publish(&[&machine.key]);
         machine.enter(&assertion).await.unwrap();
     }
+}
+
+/// A client whose host is away is no fault of ours, however often it asks: a warning, with who it is and no more words
+/// of its own than are quoted.
+#[tokio::test]
+async fn a_dead_address_of_keys_wakes_nobody() {
+    let log = Log::listen();
+    let (machine, documents) = with_documents().await;
+    documents.fail(FetchError::Unavailable("down\nERROR forged".to_owned()));
+    let assertion = machine.key.sign("JWT", &machine.claims("PKJU", "1")).unwrap();
+    assert_eq!(
+        machine.enter(&assertion).await.unwrap_err(),
+        ErrorResponse::unavailable()
+    );
+    let text = log.text();
+    let lines = log.lines_with("a client's keys cannot be had");
+    assert!(
+        lines.len() == 1
+            && lines[0].contains(" WARN ")
+            && lines[0].contains(r#"client_id="PKJU""#)
+            && lines[0].contains(r"down\nERROR forged"),
+        "{text}"
+    );
+    assert!(!text.contains("the store cannot be asked"), "{text}");
+    assert!(!text.lines().any(|line| line.contains(" ERROR ")), "{text}");
+    // A memory that is away is ours, and an error.
+    documents.publish(&[&machine.key]);
+    machine.scene.store.fail("record_once", Fault::Refuses);
+    machine.enter(&assertion).await.unwrap_err();
+    assert!(log.lines_with("the store cannot be asked")[0].contains("ERROR"));
 }
 
 /// S-113

@@ -46,16 +46,27 @@ impl Fetch for Outbound {
             Freshness::Cached => leash::Freshness::Cached,
             Freshness::Refresh => leash::Freshness::Refresh,
         };
-        match self.0.get(url, limits, freshness).await {
-            Ok(document) => Ok(Fetched {
-                body: document.body,
-                age: document.age,
-                stale: document.stale,
-            }),
-            Err(leash::FetchError::Refused(why)) => Err(FetchError::Refused(why.to_string())),
-            Err(leash::FetchError::Unavailable(why)) => Err(FetchError::Unavailable(why.to_string())),
-            Err(leash::FetchError::BadDocument(why)) => Err(FetchError::BadDocument(why.to_string())),
+        let document = self
+            .0
+            .get(url, limits, freshness)
+            .await
+            .map_err(as_the_port_says)?;
+        Ok(Fetched {
+            body: document.body,
+            age: document.age,
+            stale: document.stale,
+        })
+    }
+}
+
+fn as_the_port_says(error: leash::FetchError) -> FetchError {
+    match error {
+        leash::FetchError::Refused(why) => FetchError::Refused(why.to_string()),
+        leash::FetchError::Unavailable(why @ leash::Unavailable::TimedOut(_)) => {
+            FetchError::TimedOut(why.to_string())
         }
+        leash::FetchError::Unavailable(why) => FetchError::Unavailable(why.to_string()),
+        leash::FetchError::BadDocument(why) => FetchError::BadDocument(why.to_string()),
     }
 }
 
@@ -109,6 +120,18 @@ mod tests {
         let down = fetch(&outbound, &url("down")).await;
         assert!(matches!(down, Err(FetchError::Unavailable(_))), "{down:?}");
         assert!(is_refused(&fetch(&outbound, "https://10.0.0.5/jwks").await));
+    }
+
+    /// P9: whoever waits for a client's host is told that it was the time.
+    #[test]
+    fn what_did_not_come_in_time_is_said() {
+        let late = leash::Unavailable::TimedOut(std::time::Duration::from_secs(5));
+        assert!(matches!(as_the_port_says(late.into()), FetchError::TimedOut(_)));
+        let busy = leash::Unavailable::Busy;
+        assert!(matches!(
+            as_the_port_says(busy.into()),
+            FetchError::Unavailable(_)
+        ));
     }
 
     /// SF-22

@@ -411,7 +411,7 @@ fn authenticator(source: &Arc<Source>, replay: Arc<dyn Replay>) -> JwtClientAuth
 fn reason(outcome: Result<(), AssertionError>) -> AssertionReason {
     match outcome.unwrap_err() {
         AssertionError::Refused(reason) => reason,
-        AssertionError::CannotCheck(error) => panic!("{error}"),
+        other => panic!("{other}"),
     }
 }
 
@@ -515,12 +515,15 @@ async fn trouble_of_ours_is_not_the_clients() {
     let timed_out =
         |error: &AssertionError| matches!(error, AssertionError::CannotCheck(StoreError::TimedOut(_)));
 
-    assert!(unavailable(
-        &outcome(Err(ClientKeysError::Unavailable("x".to_owned())), memory()).await
-    ));
-    assert!(timed_out(
-        &outcome(Err(ClientKeysError::TimedOut("x".to_owned())), memory()).await
-    ));
+    for (theirs, status) in [
+        (ClientKeysError::Unavailable("x".to_owned()), 503),
+        (ClientKeysError::TimedOut("x".to_owned()), 504),
+    ] {
+        match outcome(Err(theirs), memory()).await {
+            AssertionError::KeysOutOfReach(error) => assert_eq!(error.response().status(), status),
+            other => panic!("{other}"),
+        }
+    }
     let down = |error| Arc::new(Down(error));
     let keys = || Ok(set(&[&KEY]));
     assert!(unavailable(
