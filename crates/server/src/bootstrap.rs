@@ -113,6 +113,13 @@ pub(crate) async fn apply(path: &Path, store: &dyn Store, accounts: &dyn Account
     Ok(())
 }
 
+/// The clients that the file names; nothing else of it.
+pub(crate) fn clients(path: &Path) -> anyhow::Result<Vec<ClientId>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let clients = read(&text, path)?.client;
+    Ok(clients.into_iter().map(|client| client.client_id).collect())
+}
+
 /// Reads the file and adds the clients that are missing; nothing else of it.
 pub(crate) async fn apply_clients(path: &Path, store: &dyn Store) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -18,7 +18,7 @@ use mcp_authflow::{
         Audit as _, AuditEvent, AuditOutcome, Clock as _,
         audit::AuditAction,
         store::ImportToken,
-        token_storage::{TokenKind, TokenStorage as _},
+        token_storage::{TokenCount, TokenKind, TokenStorage as _},
     },
     record::ImportedToken,
 };
@@ -68,7 +68,7 @@ pub(super) struct ImportVerb {
     /// A user_id that has an account here, by its username, or another subject; several times for several
     #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
     user_map: Vec<(String, String)>,
-    /// Clients to add first, as in serve --bootstrap; nothing else of the file is read
+    /// Clients to add first, as in serve --bootstrap; nothing else of the file is used
     #[arg(long, value_name = "FILE")]
     clients: Option<PathBuf>,
     /// Make clients that are not here: without redirect URIs, so that all they can do is refresh
@@ -134,6 +134,8 @@ struct Run<'a> {
     mapping: Mapping,
     create_clients: bool,
     only_rehearses: bool,
+    /// Clients of the file that would be added first, in a rehearsal.
+    promised: Vec<ClientId>,
     /// Clients that were made, or would be.
     created: Vec<ClientId>,
 }
@@ -149,8 +151,12 @@ impl ImportVerb {
         old.statement_timeout = PATIENCE;
         let old = PostgresTokenStorage::new(old);
         old.initialize().await.context("the old database")?;
-        if let Some(file) = self.clients.as_ref().filter(|_| !self.dry_run) {
-            bootstrap::apply_clients(file, &*opened.store).await?;
+        let totals = totals(&old).await?;
+        let mut promised = Vec::new();
+        match &self.clients {
+            Some(file) if self.dry_run => promised = bootstrap::clients(file)?,
+            Some(file) => bootstrap::apply_clients(file, &*opened.store).await?,
+            None => {}
         }
         let mut run = Run {
             mapping: Mapping::read(&config.settings, &import, &*opened.store, &*opened.accounts).await?,
@@ -158,12 +164,12 @@ impl ImportVerb {
             opened,
             create_clients: self.create_clients.is_some(),
             only_rehearses: self.dry_run,
+            promised,
             created: Vec::new(),
         };
-        // Refresh tokens first: they are what keeps people signed in.
         let mut tallies = Vec::new();
-        for kind in [TokenKind::Refresh, TokenKind::Access] {
-            tallies.push((kind, run.copy(kind).await?));
+        for (kind, total) in totals {
+            tallies.push((kind, run.copy(kind, total).await?));
         }
         run.old.close().await;
         if !self.dry_run {
@@ -190,9 +196,9 @@ impl ImportVerb {
 }
 
 impl Run<'_> {
-    async fn copy(&mut self, kind: TokenKind) -> anyhow::Result<Tally> {
+    async fn copy(&mut self, kind: TokenKind, total: u64) -> anyhow::Result<Tally> {
         let mut tally = Tally::default();
-        let mut progress = Progress::begin(kind, self.total(kind).await);
+        let mut progress = Progress::begin(kind, total);
         let mut after: Option<String> = None;
         loop {
             let page = self
@@ -207,15 +213,6 @@ impl Run<'_> {
         }
         progress.end();
         Ok(tally)
-    }
-
-    /// How many rows there are, for the progress; without a table there are none.
-    async fn total(&self, kind: TokenKind) -> u64 {
-        let count = match kind {
-            TokenKind::Access => self.old.get_token_count().await,
-            TokenKind::Refresh => self.old.get_refresh_token_count().await,
-        };
-        count.map_or(0, mcp_authflow::port::token_storage::TokenCount::stored)
     }
 
     async fn copy_page(
@@ -258,7 +255,7 @@ impl Run<'_> {
             let client = &token.grant.client_id;
             answers.push(if store.find_imported(token.kind, &token.hash).await?.is_some() {
                 ImportToken::AlreadyThere
-            } else if self.created.contains(client) || store.load_client(client).await?.is_some() {
+            } else if self.knows(client).await? {
                 ImportToken::Imported
             } else {
                 ImportToken::ClientGone
@@ -267,10 +264,17 @@ impl Run<'_> {
         Ok(answers)
     }
 
+    /// Whether a client is here, or would be by now.
+    async fn knows(&self, client: &ClientId) -> anyhow::Result<bool> {
+        Ok(self.created.contains(client)
+            || self.promised.contains(client)
+            || self.opened.store.load_client(client).await?.is_some())
+    }
+
     async fn add_missing_clients(&mut self, tokens: &[ImportedToken]) -> anyhow::Result<()> {
         for token in tokens {
             let id = &token.grant.client_id;
-            if self.created.contains(id) || self.opened.store.load_client(id).await?.is_some() {
+            if self.knows(id).await? {
                 continue;
             }
             if !self.only_rehearses {
@@ -294,6 +298,21 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// How many rows there are, for the progress. One table may be missing; a database without either is not the old one.
+async fn totals(old: &PostgresTokenStorage) -> anyhow::Result<[(TokenKind, u64); 2]> {
+    let (refresh, access) = (old.get_refresh_token_count().await, old.get_token_count().await);
+    if let (Err(_), Err(error)) = (&refresh, &access) {
+        return Err(anyhow::anyhow!(
+            "no table of the Python package can be read in the old database: {error}"
+        ));
+    }
+    // Refresh tokens first: they are what keeps people signed in.
+    Ok([
+        (TokenKind::Refresh, refresh.map_or(0, TokenCount::stored)),
+        (TokenKind::Access, access.map_or(0, TokenCount::stored)),
+    ])
 }
 
 /// A line on the terminal that says how far it is; nothing where nobody looks.

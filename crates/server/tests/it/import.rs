@@ -302,18 +302,20 @@ async fn clients_that_are_missing_are_made_when_asked_for_and_can_refresh() {
          redirect_uris = [\"https://filed.example/cb\"]\n",
     )
     .unwrap();
-    let summary = run(
-        &house,
-        &[
-            "import",
-            "--from",
-            old.url(),
-            "--create-clients",
-            "public",
-            "--clients",
-            file.to_str().unwrap(),
-        ],
-    );
+    let order = [
+        "import",
+        "--from",
+        old.url(),
+        "--create-clients",
+        "public",
+        "--clients",
+        file.to_str().unwrap(),
+    ];
+    let rehearsal = run(&house, &[&order[..], &["--dry-run"]].concat());
+    let summary = run(&house, &order);
+    for counted in ["refresh_tokens", "access_tokens", "clients_created"] {
+        assert_eq!(rehearsal[counted], summary[counted], "{rehearsal}");
+    }
     assert_eq!(
         summary["clients_created"],
         json!(["https://client.example/metadata"])
@@ -325,6 +327,28 @@ async fn clients_that_are_missing_are_made_when_asked_for_and_can_refresh() {
         let found = house.introspect(text(&tokens, "access_token")).await;
         assert_eq!(text(&found, "sub"), "alice@example.org");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_either_table_is_refused_and_one_table_is_enough() {
+    let old = Old::open("INTEGER").await;
+    old.refresh("rt-good", |_| {}).await;
+    let house = House::open();
+    let order = ["import", "--from", old.url(), "--dry-run"];
+    old.admin
+        .batch_execute("DROP TABLE mcp_access_tokens")
+        .await
+        .unwrap();
+    assert_eq!(run(&house, &order)["refresh_tokens"]["copied"], 1);
+    old.admin
+        .batch_execute("DROP TABLE mcp_refresh_tokens")
+        .await
+        .unwrap();
+    let error = house.server.run_all(order).unwrap_err().to_string();
+    assert!(
+        error.contains("no table of the Python package can be read in the old database"),
+        "{error}"
+    );
 }
 
 /// A run that was killed half-way is run again, and nothing is copied twice.
