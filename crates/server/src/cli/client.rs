@@ -151,12 +151,18 @@ impl NewClient {
         }
         if (self.token_endpoint_auth_method == TokenEndpointAuthMethod::PrivateKeyJwt) != self.keys.is_some()
         {
-            return refuse("public keys (jwks or jwks_uri) go with private_key_jwt, and only with it");
+            return refuse(if self.keys.is_some() {
+                "public keys (jwks or jwks_uri) go with private_key_jwt only"
+            } else {
+                "private_key_jwt needs the client's public keys: --jwks FILE or --jwks-uri URL"
+            });
         }
         if grant_types.contains(&GrantType::AuthorizationCode) == self.redirect_uris.is_empty() {
-            return refuse(
-                "redirect URIs go with the authorization_code grant: it needs at least one, others have none",
-            );
+            return refuse(if self.redirect_uris.is_empty() {
+                "the authorization_code grant needs a redirect URI: say --redirect-uri, or another --grant-type"
+            } else {
+                "redirect URIs go with the authorization_code grant only: leave them out, or add that grant"
+            });
         }
         if self.redirect_uris.len() > RedirectUri::MAX_PER_CLIENT {
             return refuse("a client has at most 20 redirect URIs");
@@ -278,11 +284,15 @@ pub(crate) fn keys(jwks: Option<String>, jwks_uri: Option<String>) -> anyhow::Re
     match (jwks, jwks_uri) {
         (None, None) => Ok(None),
         (Some(jwks), None) => {
-            let keys = KeySet::parse(jwks.as_bytes()).map_err(|error| Refused(error.to_string()))?;
+            let keys = KeySet::parse(jwks.as_bytes()).map_err(|error| Refused(format!("jwks: {error}")))?;
+            if keys.is_empty() && keys.skipped() == 0 {
+                let why = "there is no key in jwks: a JWK Set is an object with a list, {\"keys\": [{…}]}";
+                return Err(Refused(why.to_owned()).into());
+            }
             if keys.is_empty() {
                 return Err(Refused(format!(
-                    "none of the {} keys in jwks can be used: they are to be public (no `d`), and RSA of 2048 bits or \
-                     more, EC on P-256, P-384 or P-521, or Ed25519",
+                    "none of the {} keys in jwks can be used: they are to be public (no `d`), and RSA of 2048 to 4096 \
+                     bits, EC on P-256, P-384 or P-521, or Ed25519",
                     keys.skipped()
                 ))
                 .into());
