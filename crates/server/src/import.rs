@@ -11,6 +11,6 @@ mod mapping;
 mod read_through;
 
 pub(crate) use self::{
-    mapping::{Mapping, Skip},
+    mapping::{Mapping, Skip, within_ceilings},
     read_through::ReadThrough,
 };

@@ -34,7 +34,7 @@ use crate::{
     audit_trail::AuditTrail,
     bootstrap,
     config::{Config, Import, pair},
-    import::{Mapping, Skip},
+    import::{Mapping, Skip, within_ceilings},
     system::SystemClock,
     wire::Opened,
 };
@@ -232,6 +232,14 @@ impl Run<'_> {
         if self.create_clients {
             self.add_missing_clients(&tokens).await?;
         }
+        let mut kept = Vec::new();
+        for token in within_ceilings(&*self.opened.store, tokens).await? {
+            match token {
+                Ok(token) => kept.push(token),
+                Err(skip) => tally.skip(&skip),
+            }
+        }
+        let tokens = kept;
         let answers = if self.only_rehearses {
             self.rehearse(&tokens).await?
         } else {

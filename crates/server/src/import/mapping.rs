@@ -6,7 +6,7 @@
 //! | `client_id` | the client of that identifier, or of the one in `client_map`; it must be there |
 //! | `user_id` | the subject: that text, or the account or text in `user_map`; without one, the client itself |
 //! | `resource` | the registered resource of that name, or of the one in `resource_map`; without one, `default_resource` |
-//! | `scopes` | the scope, as it is |
+//! | `scopes` | the scope, as it is, under the client's ceiling |
 //! | `created_at`, `expires_at` | the same; a refresh token's grant ends as that of anybody who signs in now |
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -18,7 +18,7 @@ use mcp_authflow::{
         store::{ImportToken, StoreError},
         token_storage::TokenKind,
     },
-    record::{ForeignGrant, GrantedResource, ImportedToken},
+    record::{Client, ForeignGrant, GrantedResource, ImportedToken},
 };
 use mcp_authflow_postgres::StoredToken;
 use mcp_authflow_types::{ClientId, Resource, Scope, Timestamp};
@@ -42,6 +42,10 @@ pub(crate) enum Skip {
     UnknownResource(String),
     /// Its scopes are none.
     Scopes(String),
+    /// Its client may not use the resource here.
+    NotOpen(String),
+    /// Its client may have none of its scopes here.
+    AboveCeiling(String),
     /// The account is disabled here.
     SubjectDisabled,
 }
@@ -69,6 +73,8 @@ impl fmt::Display for Skip {
                  --resource-map"
             ),
             Self::Scopes(scopes) => write!(f, "the scopes {scopes:?} are not of RFC 6749's characters"),
+            Self::NotOpen(resource) => write!(f, "the client may not use the resource {resource} here"),
+            Self::AboveCeiling(scope) => write!(f, "the client may have none of the scopes {scope:?} here"),
             Self::SubjectDisabled => f.write_str("the account is disabled here"),
         }
     }
@@ -83,6 +89,40 @@ impl Skip {
             ImportToken::SubjectDisabled => Some(Self::SubjectDisabled),
         }
     }
+}
+
+/// Keeps tokens within what their clients may have here: the operator's ceilings hold for what was granted elsewhere, too.
+/// Of a client that is not here the store says so.
+pub(crate) async fn within_ceilings(
+    store: &dyn Store,
+    tokens: Vec<ImportedToken>,
+) -> Result<Vec<Result<ImportedToken, Skip>>, StoreError> {
+    let mut clients = BTreeMap::new();
+    for token in &tokens {
+        let id = &token.grant.client_id;
+        if !clients.contains_key(id) {
+            clients.insert(id.clone(), store.load_client(id).await?);
+        }
+    }
+    let kept = tokens.into_iter().map(|token| {
+        let client = clients.get(&token.grant.client_id).cloned().flatten();
+        client.map_or(Ok(token.clone()), |client| within(&client, token))
+    });
+    Ok(kept.collect())
+}
+
+fn within(client: &Client, mut token: ImportedToken) -> Result<ImportedToken, Skip> {
+    for granted in &mut token.grant.resources {
+        if !client.may_reach(&granted.resource) {
+            return Err(Skip::NotOpen(granted.resource.to_string()));
+        }
+        let kept = client.under_ceiling(&granted.scope);
+        if kept.is_empty() && !granted.scope.is_empty() {
+            return Err(Skip::AboveCeiling(granted.scope.to_string()));
+        }
+        granted.scope = kept;
+    }
+    Ok(token)
 }
 
 /// On whose behalf.

@@ -15,7 +15,7 @@ use mcp_authflow_postgres::{PostgresTokenStorage, PostgresTokenStorageConfig};
 use mcp_authflow_types::{Timestamp, TokenHash};
 use tokio::time::timeout;
 
-use super::{Mapping, Skip};
+use super::{Mapping, Skip, within_ceilings};
 use crate::{audit_trail::AuditTrail, config::Import};
 
 /// How long one question to the old database may take; then whoever waits is told that it cannot be asked.
@@ -89,7 +89,12 @@ impl OldTokens for ReadThrough {
         };
         // Read anew each time: what is registered changes, and each token comes here once.
         let mapping = Mapping::read(&self.settings, &self.import, &*self.store, &*self.accounts).await?;
-        let taken_in = match mapping.map(kind, &stored, now) {
+        let mapped = match mapping.map(kind, &stored, now) {
+            Ok(imported) => within_ceilings(&*self.store, vec![imported]).await?.pop(),
+            Err(skip) => Some(Err(skip)),
+        };
+        let Some(mapped) = mapped else { return Ok(None) };
+        let taken_in = match mapped {
             Ok(imported) => {
                 let answers = self
                     .store

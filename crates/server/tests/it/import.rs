@@ -547,6 +547,50 @@ async fn a_table_that_never_was_holds_nothing_and_one_that_went_away_is_no_answe
     assert_eq!(house.post("/revoke", &form).await.0, 503);
 }
 
+/// P4: what was granted elsewhere is no more here than the operator lets this client have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_gets_no_more_for_an_old_token_than_it_may_have_here() {
+    for reads_through in [false, true] {
+        let old = Old::open("INTEGER").await;
+        let house = if reads_through {
+            House::of(reading_through(Store::Sqlite, old.url()).start().unwrap())
+        } else {
+            House::open()
+        };
+        let add = "client add --name Small --id small --scope mcp:read --redirect-uri https://small.example/cb --resource";
+        let add: Vec<&str> = add.split(' ').chain([R1]).collect();
+        run(&house, &add);
+        let small = |scopes: &'static [&'static str], resource: &'static str| {
+            move |row: &mut NewToken| {
+                row.client_id = "small".to_owned();
+                row.scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
+                row.resource = Some(resource.to_owned());
+            }
+        };
+        old.access("within", small(&["mcp:read", "mcp:write"], R1)).await;
+        old.refresh("rt", small(&["mcp:read", "mcp:write"], R1)).await;
+        old.access("beyond", small(&["mcp:write"], R1)).await;
+        old.refresh("elsewhere", small(&["mcp:read"], "https://rs2.test/mcp"))
+            .await;
+        if !reads_through {
+            let dry = run(&house, &["import", "--from", old.url(), "--dry-run"]);
+            let summary = run(&house, &["import", "--from", old.url()]);
+            for kind in ["access_tokens", "refresh_tokens"] {
+                assert_eq!(
+                    (&summary[kind]["copied"], &summary[kind]["skipped"]),
+                    (&json!(1), &json!(1))
+                );
+                assert_eq!(dry[kind], summary[kind]);
+            }
+        }
+        assert_eq!(house.introspect("within").await["scope"], "mcp:read");
+        assert_eq!(house.introspect("beyond").await, json!({ "active": false }));
+        let (status, tokens) = house.refresh("small", "rt").await;
+        assert_eq!((status, &tokens["scope"]), (200, &json!("mcp:read")), "{tokens}");
+        assert_eq!(house.refresh("small", "elsewhere").await.0, 400);
+    }
+}
+
 /// What the Python program exchanged after it was copied is not exchanged a second time here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_was_used_there_since_is_refused_here_and_its_grant_ends() {
