@@ -49,20 +49,23 @@ const EXAMPLES: &str = "Examples:
 Settings are read from flags, then from variables (AUTHFLOW_ISSUER, AUTHFLOW_LIFETIMES__CODE, DATABASE_URL),
 then from ./authflow.toml or --config.";
 
+/// Where help shows them: below what the verb itself takes.
+const FOR_ALL: &str = "Options of every verb";
+
 /// What every verb takes.
 #[derive(Debug, Args)]
 struct Common {
     /// The configuration file [default: ./authflow.toml, when it is there]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = FOR_ALL, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where state is kept: sqlite:PATH, postgres://…, or memory:
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, help_heading = FOR_ALL, value_name = "URL")]
     database_url: Option<String>,
     /// The folder of the embedded database and the server key
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = FOR_ALL, value_name = "DIR")]
     data_dir: Option<String>,
     /// Print JSON instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = FOR_ALL)]
     json: bool,
 }
 

@@ -32,6 +32,7 @@ pub(super) enum ClientVerb {
     #[command(after_help = "Examples:
   authflow client add --name 'Team notes' --redirect-uri https://notes.example/callback
   authflow client add --name Backend --auth-method client_secret_basic --grant-type client_credentials --scope 'svc:sync'
+  authflow client add --name Nightly --auth-method private_key_jwt --jwks nightly.jwks.json --grant-type client_credentials --scope 'svc:sync'
   authflow client add --name 'Living room' --grant-type urn:ietf:params:oauth:grant-type:device_code --grant-type refresh_token")]
     Add(Box<Add>),
     /// List clients

@@ -154,7 +154,10 @@ impl ResourceVerb {
                 match new.add(&*opened.store, SystemClock.now()).await? {
                     AddResource::Added => {}
                     AddResource::Taken => {
-                        return Err(Refused(format!("{resource} is registered already")).into());
+                        return Err(Refused(format!(
+                            "{resource} is registered already; for a new secret see authflow client list and rotate-secret"
+                        ))
+                        .into());
                     }
                     AddResource::ClientTaken => {
                         return Err(Refused(format!("the identifier {client_id} is taken")).into());

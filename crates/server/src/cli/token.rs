@@ -27,7 +27,7 @@ pub(super) enum TokenVerb {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example, without leaving the token in the shell's history:\n  authflow token introspect - < token.txt"
+    after_help = "Examples, without leaving the token in the shell's history:\n  authflow token introspect - < token.txt\n  authflow token revoke - < token.txt"
 )]
 pub(super) struct Which {
     /// The token, or - to read it from standard input
@@ -37,7 +37,7 @@ pub(super) struct Which {
 impl Which {
     /// Reads the token, and where it lies.
     async fn find(self, opened: &Opened) -> anyhow::Result<Vec<Found>> {
-        let places = places(opened, &self.read()?).await?;
+        let places = places(opened, None, &self.read()?).await?;
         if places.is_empty() {
             return Err(unknown().into());
         }
@@ -64,8 +64,12 @@ fn unknown() -> Refused {
     Refused("this is no access or refresh token of this server".to_owned())
 }
 
-/// Where a token lies here.
-async fn places(opened: &Opened, token: &PresentedToken) -> anyhow::Result<Vec<Found>> {
+/// Where a token lies here; one that lies elsewhere yet is taken in first, where that is wanted.
+async fn places(
+    opened: &Opened,
+    old_tokens: Option<&dyn OldTokens>,
+    token: &PresentedToken,
+) -> anyhow::Result<Vec<Found>> {
     Ok(match token {
         PresentedToken::Access(token) => {
             vec![Found::new(TokenKind::Access, token.hash(), token.bucket())]
@@ -77,7 +81,10 @@ async fn places(opened: &Opened, token: &PresentedToken) -> anyhow::Result<Vec<F
         PresentedToken::Foreign(token) => {
             let mut places = Vec::new();
             for kind in TokenKind::ALL {
-                let entry = opened.store.find_imported(kind, &token.hash()).await?;
+                let mut entry = opened.store.find_imported(kind, &token.hash()).await?;
+                if let (None, Some(old)) = (entry, old_tokens) {
+                    entry = old.take_in(kind, &token.hash(), SystemClock.now()).await?;
+                }
                 places.extend(entry.map(|entry| Found::new(kind, token.hash(), entry.bucket)));
             }
             places
@@ -122,7 +129,8 @@ async fn revoke(
     output: Output,
     token: &PresentedToken,
 ) -> anyhow::Result<()> {
-    let places = places(opened, token).await?;
+    // Taken in, so that no import that runs at this moment brings it back.
+    let places = places(opened, old_tokens, token).await?;
     let is_known = !places.is_empty();
     let mut was_there = false;
     for Found { kind, hash, bucket } in places {
