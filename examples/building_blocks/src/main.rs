@@ -8,6 +8,19 @@
 //! serves `http://127.0.0.1:8000`. Whoever sits at its terminal is the person who approves: type a user code to let a
 //! device in, or `CLIENT_ID CODE_CHALLENGE` for a code. Your own pages go there.
 //!
+//! A code by hand, from another terminal:
+//!
+//! ```sh
+//! curl http://127.0.0.1:8000/register -H 'content-type: application/json' \
+//!     -d '{"redirect_uris": ["http://127.0.0.1:9/cb"], "token_endpoint_auth_method": "none"}'
+//! verifier=$(openssl rand -hex 32)
+//! printf %s "$verifier" | openssl dgst -sha256 -binary | openssl base64 -A | tr '+/' '-_' | tr -d =    # the challenge
+//! # Type CLIENT_ID CHALLENGE at the server's terminal; it answers with the code.
+//! curl http://127.0.0.1:8000/token -d grant_type=authorization_code \
+//!     -d client_id=CLIENT_ID -d code=CODE -d code_verifier="$verifier"
+//! curl http://127.0.0.1:8000/introspect -H 'authorization: Bearer SECRET' -d token=TOKEN
+//! ```
+//!
 //! | file | what |
 //! |---|---|
 //! | `main.rs` | the routes, and what they share |
