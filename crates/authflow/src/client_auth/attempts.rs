@@ -171,6 +171,8 @@ impl AuthorizationServer {
             return;
         };
         match verdict {
+            // What was known already was moved ahead when it was asked about.
+            Verdict::Right if !is_counted => return,
             Verdict::Right => self.proven().remember(&attempt),
             // Nobody makes an assertion by guessing: a wrong one says nothing of whoever was right here, and may be
             // anybody's who wants that client locked out.
