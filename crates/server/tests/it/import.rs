@@ -522,6 +522,20 @@ async fn what_the_operator_revokes_is_nobodys_in_the_old_database_either() {
             assert_eq!(house.refresh("web", token).await.0, 400, "{token}");
         }
         assert!(house.server.run_all(["token", "revoke", "nobodys"]).is_err());
+        // Nor does an import bring it back that had read the row before.
+        old.access("at-unseen", |_| {}).await;
+        old.refresh("rt-unseen", |_| {}).await;
+        let summary = import(&house, &old);
+        for kind in ["access_tokens", "refresh_tokens"] {
+            let tally = &summary[kind];
+            assert_eq!(
+                (&tally["copied"], &tally["already_there"]),
+                (&json!(0), &json!(1)),
+                "{tally}"
+            );
+        }
+        assert_eq!(house.introspect("at-unseen").await, json!({ "active": false }));
+        assert_eq!(house.refresh("web", "rt-unseen").await.0, 400);
     }
 }
 
