@@ -38,7 +38,7 @@ pub struct RegistrationRequest {
 }
 
 /// Why a body is not a registration request.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRegistration {
     /// Not one JSON object, or one with repeated names or too much nesting.

@@ -45,6 +45,8 @@ enum Reason {
     MalformedScope,
     #[error(transparent)]
     BadKeys(#[from] InvalidKeys),
+    #[error(transparent)]
+    Malformed(#[from] InvalidRegistration),
 }
 
 impl Reason {
@@ -56,6 +58,10 @@ impl Reason {
                 ..ErrorCode::AccessDenied.into()
             },
             Self::TooManyRedirectUris | Self::NoRedirectUri => ErrorCode::InvalidRedirectUri.into(),
+            Self::Malformed(InvalidRegistration::WrongType("redirect_uris")) => ErrorResponse {
+                detail: Some(self.to_string()),
+                ..ErrorCode::InvalidRedirectUri.into()
+            },
             Self::NotAuthorized => ErrorResponse {
                 detail: Some("an initial access token is needed to register".to_owned()),
                 ..ErrorCode::InvalidToken.into()
@@ -64,7 +70,8 @@ impl Reason {
             | Self::NoResponseType
             | Self::UnsupportedMethod
             | Self::MalformedScope
-            | Self::BadKeys(_) => ErrorResponse {
+            | Self::BadKeys(_)
+            | Self::Malformed(_) => ErrorResponse {
                 detail: Some(self.to_string()),
                 ..ErrorCode::InvalidClientMetadata.into()
             },
@@ -88,16 +95,8 @@ impl AuthorizationServer {
         let now = self.now();
         let settings = self.settings();
         self.admit_registration(authorization, address).await?;
-        let request = RegistrationRequest::parse(body).map_err(|error| {
-            let code = match error {
-                InvalidRegistration::WrongType("redirect_uris") => ErrorCode::InvalidRedirectUri,
-                _ => ErrorCode::InvalidClientMetadata,
-            };
-            ErrorResponse {
-                detail: Some(error.to_string()),
-                ..code.into()
-            }
-        })?;
+        let request = RegistrationRequest::parse(body)
+            .map_err(|malformed| self.refuse_registration(malformed.into(), address))?;
         let on_offer = self.scopes_on_offer().await?;
         let accepted = Accepted::judge(&request, &on_offer, &settings.registration, self.policy())
             .map_err(|reason| self.refuse_registration(reason, address))?;

@@ -84,6 +84,11 @@ async fn every_decision_leaves_one_record() {
         scene.audit.lines(),
         ["register Refused: no redirect URI that may be registered"]
     );
+    scene.server.register(b"[]", None, None).await.unwrap_err();
+    assert_eq!(
+        scene.audit.lines(),
+        ["register Refused: the body is not a JSON object"]
+    );
     scene.shown(&Params::authorize("nobody")).await;
     assert_eq!(scene.audit.lines(), ["authorize Refused: unknown client"]);
     scene
