@@ -1,6 +1,10 @@
 //! The audit trail: one structured line for every security decision, under the log target `audit`.
 
+mod bounded;
+
 use mcp_authflow::port::{Audit, AuditEvent, AuditOutcome};
+
+pub(crate) use self::bounded::BoundedTrail;
 
 /// Writes audit events into the log. The fields are ours: identifiers, fingerprints, fixed phrases; values go through
 /// the log's own escaping, so nothing can forge a line.

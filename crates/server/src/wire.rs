@@ -24,10 +24,10 @@ use mcp_authflow_sqlite::{ServingLock, SqliteOptions, SqliteStore, lock_for_serv
 use self::fetch::Outbound;
 pub(crate) use self::shared::Shared;
 use crate::{
-    audit_trail::AuditTrail,
+    audit_trail::BoundedTrail,
     config::{Config, Database},
     import::ReadThrough,
-    system::{SystemClock, SystemEntropy},
+    system::{SinceStart, SystemClock, SystemEntropy},
 };
 
 /// What the store is opened for.
@@ -123,7 +123,7 @@ impl Opened {
                 )),
                 clock,
                 entropy: Arc::new(SystemEntropy),
-                audit: Arc::new(AuditTrail),
+                audit: Arc::new(BoundedTrail::new(SinceStart::now())),
             },
         )
     }
