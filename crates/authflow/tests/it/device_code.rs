@@ -161,7 +161,7 @@ async fn a_device_that_hurries_waits_five_seconds_longer_each_time() {
     told(scene.poll("DEV1", &device).await, ErrorCode::AuthorizationPending);
 }
 
-/// DV-04
+/// DV-04, TI-05: to its device; to whoever types it, it is as unknown as any.
 #[tokio::test]
 async fn an_expired_code_is_told_so_and_is_not_approved_any_more() {
     let scene = Scene::new().await;

@@ -452,6 +452,51 @@ async fn a_wrong_assertion_gives_nothing_and_uses_nothing_up() {
     machine.enter(&good).await.unwrap();
 }
 
+/// JA-03, RFC 8725 §3.1: the algorithm is that of the registered key, whatever an assertion's header says, and whoever signed.
+#[tokio::test]
+async fn an_assertion_is_proven_by_the_algorithm_of_the_registered_key_alone() {
+    for registered in [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa] {
+        let mut machine = Machine::new().await;
+        machine.key = SigningKey::generate(registered).unwrap();
+        machine
+            .add("PKX", ClientKeys::Jwks(key_set(&[&machine.key])))
+            .await;
+        let claims = machine.claims("PKX", "1").to_string();
+        let key = &machine.key;
+        let assertion = |signer: &SigningKey, alg: &str| {
+            let header = json!({"alg": alg, "kid": key.key_id(), "typ": "JWT"});
+            signer.sign_as(&header, claims.as_bytes()).unwrap()
+        };
+        for &other in Algorithm::ALL.iter().filter(|one| **one != registered) {
+            // The very key, where it can sign by the other algorithm as well; else another one under its name.
+            let signer = SigningKey::from_pkcs8(other, &key.to_pkcs8().unwrap())
+                .or_else(|_| SigningKey::generate(other))
+                .unwrap();
+            for alg in [other.as_str(), registered.as_str()] {
+                let entered = machine.enter(&assertion(&signer, alg)).await;
+                assert_eq!(
+                    entered.unwrap_err(),
+                    ErrorResponse::new(ErrorCode::InvalidClient),
+                    "{registered}: signed by {other}, said to be {alg}"
+                );
+            }
+            refused(
+                machine.enter(&assertion(key, other.as_str())).await,
+                ErrorCode::InvalidClient,
+            );
+        }
+        for alg in [
+            "ES256K", "RS1", "RSA1_5", "RSA-OAEP", "HS256", "none", "Ed448", "dir",
+        ] {
+            refused(
+                machine.enter(&assertion(key, alg)).await,
+                ErrorCode::InvalidClient,
+            );
+        }
+        machine.enter(&assertion(key, registered.as_str())).await.unwrap();
+    }
+}
+
 /// No lock-out weapon: nobody guesses an assertion, so what others send says nothing of a client that was right from there.
 #[tokio::test]
 async fn an_honest_client_is_not_locked_out_by_what_others_send_in_its_name() {
