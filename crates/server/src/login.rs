@@ -16,6 +16,8 @@ mod device;
 mod interact;
 mod known_places;
 pub(crate) mod password;
+#[cfg(test)]
+mod tests;
 pub(crate) mod username;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};

@@ -87,6 +87,13 @@ impl Passwords {
         .await
     }
 
+    /// Takes every place there is, so that whoever asks for one is told that there is none.
+    #[cfg(test)]
+    pub(super) fn take_every_place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let all = u32::try_from(AT_ONCE + WAITING).ok()?;
+        self.places.clone().try_acquire_many_owned(all).ok()
+    }
+
     /// Hashes a new password.
     pub(crate) async fn hash(&self, password: &str) -> anyhow::Result<String> {
         let password = Zeroizing::new(password.to_owned());
@@ -128,7 +135,22 @@ mod tests {
         assert!(!passwords.is_right("correct horse batterx", &hash).await?);
         assert!(!passwords.is_right("correct horse battery", "").await?);
         assert!(!passwords.is_right(&"x".repeat(1 << 20), &hash).await?);
+        Ok(())
+    }
+
+    /// TI-01: what is computed for a name that nobody has is what is computed for an account.
+    #[tokio::test]
+    async fn nobodys_password_costs_what_anybodys_does() -> anyhow::Result<()> {
+        let passwords = Passwords::new();
         passwords.check_nothing("nobody has this password").await?;
+        let costs = |hash: &str| {
+            let mut parts = hash.split('$').map(str::to_owned);
+            let of = [parts.nth(1), parts.next(), parts.next()];
+            (of, hash.len())
+        };
+        let nobodys = passwords.nobodys.get().map(|hash| costs(hash));
+        let hash = passwords.hash("correct horse battery").await?;
+        assert_eq!(nobodys, Some(costs(&hash)));
         Ok(())
     }
 
