@@ -106,6 +106,11 @@ impl House {
         }
     }
 
+    /// Where [`House::http`] comes from.
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
     pub(crate) fn browser(&self) -> Browser {
         Browser::from_address(self.address).unwrap()
     }

@@ -4,12 +4,16 @@
 
 mod account;
 mod command_line;
+mod concurrency;
 mod consent;
 mod device;
 mod house;
 mod import;
 mod lifecycle;
+mod log;
 mod login;
 mod private_key_jwt;
+mod rate_limit;
 mod redis;
 mod secrecy;
+mod storage;
