@@ -10,8 +10,9 @@
 //! 4. It is removed there. From here on the other program cannot use it.
 //! 5. It is exchanged here, by the store's one commit: of many callers one wins.
 //!
-//! A crash after any step leaves a token that can be presented here again, and goes on from step 2. Only between the steps 3
-//! and 4 can the other program still use what is claimed here: that is the moment between two statements.
+//! A crash after any step leaves a token that can be presented here again, and goes on from step 2. What the other program
+//! exchanges between the steps 2 and 4 is not noticed, and has two successors: that is a moment, unless a crash falls
+//! between 3 and 4; then it lasts until the token is presented here again.
 
 use mcp_authflow_types::{ErrorResponse, ForeignToken, Timestamp, TokenHash};
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often a statement is sent at most.
-const TRIES: usize = 3;
+pub(crate) const TRIES: usize = 3;
 
 /// One verb's dealings.
 pub(crate) struct Ask<'a> {
@@ -82,7 +82,7 @@ impl Ask<'_> {
     }
 
     /// Begins a transaction of several statements.
-    pub(crate) async fn begin(&self) -> StoreResult<Transaction<'_>> {
+    pub(crate) async fn begin(&self) -> Result<Transaction<'_>, Trouble> {
         let transaction = Transaction {
             lease: self.lease().await?,
             ask: self,
@@ -160,7 +160,7 @@ fn late() -> StoreError {
 }
 
 /// Several statements that happen together. Dropped before its end, it takes its connection with it, and the server
-/// undoes it.
+/// undoes it. Nothing in it is tried again by itself: whoever began it may begin anew.
 pub(crate) struct Transaction<'a> {
     lease: Lease,
     ask: &'a Ask<'a>,
@@ -168,41 +168,38 @@ pub(crate) struct Transaction<'a> {
 
 impl Transaction<'_> {
     /// Sends a statement.
-    pub(crate) async fn rows(&self, statement: &Statement, params: Params<'_>) -> StoreResult<Vec<Row>> {
+    pub(crate) async fn rows(&self, statement: &Statement, params: Params<'_>) -> Result<Vec<Row>, Trouble> {
         let named = self.ask.store.prepares();
         self.answer(statement.run(self.lease.client(), named, params))
             .await
     }
 
     /// Sends text of our own making.
-    pub(crate) async fn batch(&self, sql: &str) -> StoreResult<()> {
+    pub(crate) async fn batch(&self, sql: &str) -> Result<(), Trouble> {
         self.answer(self.lease.client().batch_execute(sql)).await
     }
 
     /// Sends a query of our own making that is not worth preparing.
-    pub(crate) async fn query(&self, sql: &str) -> StoreResult<Vec<Row>> {
+    pub(crate) async fn query(&self, sql: &str) -> Result<Vec<Row>, Trouble> {
         self.answer(self.lease.client().query_typed(sql, &[])).await
     }
 
     /// Makes it so.
-    pub(crate) async fn commit(self) -> StoreResult<()> {
+    pub(crate) async fn commit(self) -> Result<(), Trouble> {
         self.batch("COMMIT").await?;
         self.lease.settle();
         Ok(())
     }
 
     /// Undoes it.
-    pub(crate) async fn roll_back(self) -> StoreResult<()> {
+    pub(crate) async fn roll_back(self) -> Result<(), Trouble> {
         self.batch("ROLLBACK").await?;
         self.lease.settle();
         Ok(())
     }
 
-    async fn answer<T>(&self, work: impl Future<Output = Result<T, Error>>) -> StoreResult<T> {
-        self.ask
-            .in_time(work)
-            .await?
-            .map_err(|error| Trouble::of(&error).into_error())
+    async fn answer<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Trouble> {
+        self.ask.in_time(work).await?.map_err(|error| Trouble::of(&error))
     }
 }
 

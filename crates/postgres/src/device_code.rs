@@ -20,7 +20,8 @@ use tokio_postgres::{
 
 use crate::{
     PostgresStore,
-    ask::Doubt,
+    ask::{Ask, Doubt, TRIES},
+    error::Trouble,
     interaction,
     row::{as_counter, counter, did_something, digest, document, field, moment, optional_moment, parsed},
     statement::Statement,
@@ -144,6 +145,39 @@ fn read(row: &Row) -> StoreResult<DeviceCodeRecord> {
     })
 }
 
+/// Decides about a device and closes the interaction, together. Answers false when there was nothing to decide or to close.
+async fn close(
+    ask: &Ask<'_>,
+    device: &TokenHash,
+    id: InteractionId,
+    browser: &TokenHash,
+    closing: &Closing<'_>,
+) -> Result<bool, Trouble> {
+    let (device, key): (&[u8], &[u8]) = (device.as_bytes(), id.as_bytes());
+    let transaction = ask.begin().await?;
+    if transaction.rows(&LOCK, &[&device, &key]).await?.is_empty() {
+        transaction.roll_back().await?;
+        return Ok(false);
+    }
+    let (rows, status) = match closing {
+        Closing::Approve { .. } => (
+            interaction::approve_within(&transaction, id, browser, closing).await?,
+            DeviceStatus::Approved,
+        ),
+        Closing::Deny => (
+            interaction::deny_within(&transaction, id, browser).await?,
+            DeviceStatus::Denied,
+        ),
+    };
+    if !did_something(&rows)? {
+        transaction.roll_back().await?;
+        return Ok(false);
+    }
+    transaction.rows(&DECIDE, &[&device, &status.as_str()]).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
 #[async_trait::async_trait]
 impl DeviceCodeStore for PostgresStore {
     async fn begin_device(&self, device: &DeviceCodeRecord) -> StoreResult<BeginDevice> {
@@ -240,31 +274,24 @@ impl DeviceCodeStore for PostgresStore {
         closing: Closing<'_>,
         _now: Timestamp,
     ) -> StoreResult<CloseInteraction> {
-        let device: &[u8] = device.as_bytes();
-        let key: &[u8] = id.as_bytes();
-        let ask = self.ask();
-        let transaction = ask.begin().await?;
-        if transaction.rows(&LOCK, &[&device, &key]).await?.is_empty() {
-            transaction.roll_back().await?;
-            return interaction::afterwards(&ask, id, browser).await;
-        }
-        let (rows, status) = match closing {
-            Closing::Approve { .. } => (
-                interaction::approve_within(&transaction, id, browser, &closing).await?,
-                DeviceStatus::Approved,
-            ),
-            Closing::Deny => (
-                interaction::deny_within(&transaction, id, browser).await?,
-                DeviceStatus::Denied,
-            ),
+        let grant: &[u8] = match &closing {
+            Closing::Approve { grant, .. } => grant.id.as_bytes(),
+            Closing::Deny => &[],
         };
-        if !did_something(&rows)? {
-            transaction.roll_back().await?;
-            return interaction::afterwards(&ask, id, browser).await;
+        let ask = self.ask();
+        let (mut doubt, mut tries) = (Doubt::None, 1);
+        // Each try is a transaction of its own. The one after a lost connection waits for the row until the lost one is over.
+        loop {
+            match close(&ask, device, id, browser, &closing).await {
+                Ok(true) => return Ok(CloseInteraction::Closed),
+                Ok(false) => break,
+                Err(Trouble::Undone(_)) if tries < TRIES => {}
+                Err(Trouble::Lost(_)) if tries < TRIES => doubt = Doubt::MayHaveHappened,
+                Err(trouble) => return Err(trouble.into_error()),
+            }
+            tries += 1;
         }
-        transaction.rows(&DECIDE, &[&device, &status.as_str()]).await?;
-        transaction.commit().await?;
-        Ok(CloseInteraction::Closed)
+        interaction::afterwards(&ask, id.as_bytes(), browser.as_bytes(), grant, doubt).await
     }
 
     async fn poll_device(

@@ -104,6 +104,20 @@ impl Trouble {
     }
 }
 
+/// For who tries nothing more.
+impl From<Trouble> for StoreError {
+    fn from(trouble: Trouble) -> Self {
+        trouble.into_error()
+    }
+}
+
+/// An answer that another try would not change.
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Final { error, discard: true }
+    }
+}
+
 /// PostgreSQL's classes (documentation, Appendix A).
 fn by_class(code: &str, said: String) -> StoreError {
     match code.get(..2) {

@@ -10,6 +10,7 @@ use tokio_postgres::types::{Json, ToSql, Type};
 use crate::{
     PostgresStore,
     ask::{Ask, Doubt, Transaction},
+    error::Trouble,
     row::{as_counter, bytes, counter, did_something, digest, document, field, moment, parsed},
     statement::Statement,
 };
@@ -176,33 +177,27 @@ impl InteractionStore for PostgresStore {
         if did_something(&rows)? {
             return Ok(CloseInteraction::Closed);
         }
-        let rows = ask.read(&AFTERWARDS, &[&id, &browser, &grant]).await?;
-        let Some(row) = rows.first() else {
-            return Ok(CloseInteraction::Gone);
-        };
-        Ok(match (field(row, "is_closed")?, field(row, "is_ours")?) {
-            (true, true) if doubt == Doubt::MayHaveHappened => CloseInteraction::Closed,
-            (true, _) => CloseInteraction::AlreadyClosed,
-            (false, _) => CloseInteraction::Gone,
-        })
+        afterwards(&ask, id, browser, grant, doubt).await
     }
 }
 
-/// For whoever did not close it within a transaction of its own: was somebody faster?
+/// For whoever did not close it: was somebody faster, or was it this caller, whose grant it would be?
 pub(crate) async fn afterwards(
     ask: &Ask<'_>,
-    id: InteractionId,
-    browser: &TokenHash,
+    id: &[u8],
+    browser: &[u8],
+    grant: &[u8],
+    doubt: Doubt,
 ) -> StoreResult<CloseInteraction> {
-    let (id, browser) = keys(&id, browser);
-    let no_grant: &[u8] = &[];
-    let rows = ask.read(&AFTERWARDS, &[&id, &browser, &no_grant]).await?;
-    Ok(
-        match rows.first().map(|row| field(row, "is_closed")).transpose()? {
-            Some(true) => CloseInteraction::AlreadyClosed,
-            Some(false) | None => CloseInteraction::Gone,
-        },
-    )
+    let rows = ask.read(&AFTERWARDS, &[&id, &browser, &grant]).await?;
+    let Some(row) = rows.first() else {
+        return Ok(CloseInteraction::Gone);
+    };
+    Ok(match (field(row, "is_closed")?, field(row, "is_ours")?) {
+        (true, true) if doubt == Doubt::MayHaveHappened => CloseInteraction::Closed,
+        (true, _) => CloseInteraction::AlreadyClosed,
+        (false, _) => CloseInteraction::Gone,
+    })
 }
 
 /// Closes an interaction within a transaction, and stores what was approved.
@@ -211,7 +206,7 @@ pub(crate) async fn approve_within(
     id: InteractionId,
     browser: &TokenHash,
     closing: &Closing<'_>,
-) -> StoreResult<Vec<tokio_postgres::Row>> {
+) -> Result<Vec<tokio_postgres::Row>, Trouble> {
     let Closing::Approve {
         grant,
         subject_generation,
@@ -237,7 +232,7 @@ pub(crate) async fn deny_within(
     transaction: &Transaction<'_>,
     id: InteractionId,
     browser: &TokenHash,
-) -> StoreResult<Vec<tokio_postgres::Row>> {
+) -> Result<Vec<tokio_postgres::Row>, Trouble> {
     let (id, browser) = keys(&id, browser);
     transaction.rows(&DENY, &[&id, &browser]).await
 }

@@ -180,7 +180,7 @@ impl UpkeepStore for PostgresStore {
         transaction.batch(GIVE_WAY).await?;
         let rows = transaction.rows(&COUNT_TOKENS, &[]).await?;
         transaction.commit().await?;
-        let count = |column| {
+        let count = |column| -> StoreResult<u64> {
             let count: i64 = rows.first().map_or(Ok(0), |row| field(row, column))?;
             Ok(u64::try_from(count).unwrap_or(0))
         };

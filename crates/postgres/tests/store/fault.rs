@@ -8,13 +8,17 @@ use std::{
 use crate::support::{connect, fresh_store, new_store};
 use mcp_authflow::port::{
     StoreError,
-    store::{ClientStore as _, GrantStore as _, RotateRefreshToken, TokenStore as _, UpkeepStore as _},
+    store::{
+        BeginDevice, ClaimDevice, ClientStore as _, CloseInteraction, DeviceCodeStore as _, GrantStore as _,
+        PollDevice, RotateRefreshToken, StoreResult, TokenStore as _, UpkeepStore as _,
+    },
 };
+use mcp_authflow::record::{DeviceCodeRecord, Grant, Interaction};
 use mcp_authflow_postgres::{OpenError, PostgresConfig, PostgresStore, migrate};
 use mcp_authflow_testkit::{
     contract::{
         sample,
-        scene::{Scene, is_live, is_unspent},
+        scene::{Scene, approval, is_live, is_unspent},
     },
     service::{port::free_port, postgres::PrivatePostgres},
 };
@@ -237,6 +241,132 @@ async fn a_serialization_failure_is_tried_again_twice_and_no_more() {
         .await
         .unwrap();
     assert_eq!(tries.get::<_, i64>(0), 3);
+}
+
+/// Somebody who is about to approve a device.
+struct Approving {
+    device: DeviceCodeRecord,
+    interaction: Interaction,
+    grant: Grant,
+}
+
+impl Approving {
+    async fn begin(store: &PostgresStore) -> Self {
+        let scene = Scene::begin(store).await;
+        let device = sample::device(&scene.client);
+        assert_eq!(store.begin_device(&device).await.unwrap(), BeginDevice::Begun);
+        let interaction = sample::interaction_of_device(&scene.client, &device);
+        let claim = store.claim_device(&device.hash, &interaction, sample::now());
+        assert_eq!(claim.await.unwrap(), ClaimDevice::Claimed);
+        let grant = sample::grant_of_device(&scene.client, scene.user.id.as_str(), &scene.resource, &device);
+        Self {
+            device,
+            interaction,
+            grant,
+        }
+    }
+
+    async fn approve(&self, store: &PostgresStore) -> StoreResult<CloseInteraction> {
+        let Interaction { id, browser, .. } = &self.interaction;
+        store
+            .close_device(
+                &self.device.hash,
+                *id,
+                browser,
+                approval(&self.grant),
+                sample::now(),
+            )
+            .await
+    }
+
+    async fn poll(&self, store: &PostgresStore) -> PollDevice {
+        let device = &self.device;
+        store
+            .poll_device(
+                &device.hash,
+                &device.client_id,
+                device.client_generation,
+                sample::now(),
+            )
+            .await
+            .unwrap()
+    }
+}
+
+/// F-18: a commit that waits for a standby has happened already; cut off there, its answer is lost and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_of_a_device_is_found_done_when_only_its_answer_was_lost() {
+    let server = PrivatePostgres::start(true).unwrap_or_else(|error| panic!("{error:#}"));
+    let config = PostgresConfig::new(server.url());
+    migrate(&config).await.unwrap();
+    let store = PostgresStore::connect(&config).await.unwrap();
+    let approving = Approving::begin(&store).await;
+    let other = connect(server.url()).await;
+    other
+        .batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        .await
+        .unwrap();
+    other.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let is_set = async {
+        loop {
+            let row = other
+                .query_one("SHOW synchronous_standby_names", &[])
+                .await
+                .unwrap();
+            if row.get::<_, String>(0) == "nobody" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), is_set)
+        .await
+        .unwrap();
+    let cut_off = async {
+        loop {
+            let waiting = format!("{TERMINATE_OTHERS} AND wait_event = 'SyncRep'");
+            let rows = other.query(&waiting, &[]).await.unwrap();
+            if !rows.is_empty() {
+                break rows.len();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let cut_off = tokio::time::timeout(Duration::from_secs(5), cut_off);
+    let (answer, cut_off) = tokio::join!(in_time(approving.approve(&store)), cut_off);
+    assert_eq!(cut_off.unwrap(), 1);
+    assert_eq!(answer.unwrap(), CloseInteraction::Closed);
+    other
+        .batch_execute("ALTER SYSTEM RESET synchronous_standby_names")
+        .await
+        .unwrap();
+    other.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    assert_eq!(approving.poll(&store).await, PollDevice::Approved);
+    // Who really comes second is told so.
+    let again = approving.approve(&store).await.unwrap();
+    assert_eq!(again, CloseInteraction::AlreadyClosed);
+}
+
+/// F-20
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_of_a_device_is_tried_again_after_a_deadlock() {
+    let store = new_store().await;
+    let approving = Approving::begin(&store).await;
+    let other = connect(&store.url).await;
+    other
+        .batch_execute(
+            "CREATE SEQUENCE authflow.tries; \
+             CREATE FUNCTION authflow.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF nextval('authflow.tries') <= 2 THEN \
+             RAISE EXCEPTION 'made up' USING ERRCODE = '40P01'; END IF; RETURN NEW; END $$; \
+             CREATE TRIGGER fail BEFORE UPDATE OF status ON authflow.device_codes \
+             FOR EACH ROW EXECUTE FUNCTION authflow.fail()",
+        )
+        .await
+        .unwrap();
+    let answer = approving.approve(&store).await.unwrap();
+    assert_eq!(answer, CloseInteraction::Closed);
+    assert_eq!(approving.poll(&store).await, PollDevice::Approved);
 }
 
 /// F-22
