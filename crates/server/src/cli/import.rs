@@ -181,7 +181,7 @@ impl ImportVerb {
                 reason,
             ));
         }
-        summarize(output, &tallies, &run.created, self.dry_run)
+        summarize(output, &tallies, &run, self.dry_run)
     }
 
     /// The configured mapping, with what the flags say on top.
@@ -366,10 +366,16 @@ impl Progress {
 fn summarize(
     output: Output,
     tallies: &[(TokenKind, Tally)],
-    created: &[ClientId],
+    run: &Run<'_>,
     dry_run: bool,
 ) -> anyhow::Result<()> {
-    let mut value = json!({ "dry_run": dry_run, "clients_created": created });
+    let created = &run.created;
+    let strangers = run.mapping.without_account();
+    let mut value = json!({
+        "dry_run": dry_run,
+        "clients_created": created,
+        "users_without_account": strangers,
+    });
     let mut text = String::new();
     if dry_run {
         text.push_str("Nothing was changed; this is what would be done:\n");
@@ -396,6 +402,12 @@ fn summarize(
     if !created.is_empty() {
         let names: Vec<String> = created.iter().map(ToString::to_string).collect();
         writeln!(text, "clients added   {}", names.join(", "))?;
+    }
+    for (user_id, subject) in strangers {
+        writeln!(
+            text,
+            "user {user_id} is mapped to {subject:?}, which is no account here: that text itself is the subject"
+        )?;
     }
     output.print(&value, &text)
 }

@@ -196,6 +196,15 @@ impl Mapping {
         })
     }
 
+    /// The mapped users whose name is that of no account, each with the subject that it stands for then.
+    pub(crate) fn without_account(&self) -> BTreeMap<&str, &str> {
+        let people = self.people.iter();
+        people
+            .filter(|(_, person)| person.username.is_none())
+            .map(|(id, person)| (id.as_str(), person.subject.as_str()))
+            .collect()
+    }
+
     /// Makes a token of ours of a row of theirs.
     pub(crate) fn map(
         &self,

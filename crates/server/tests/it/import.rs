@@ -202,6 +202,30 @@ async fn an_import_says_what_came_of_every_row_and_a_rehearsal_changes_nothing()
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_names_the_mapped_users_that_are_no_accounts() {
+    let old = Old::open("INTEGER").await;
+    old.refresh("rt", |_| {}).await;
+    let house = House::of(builder().start().unwrap());
+    let arguments = [
+        "import",
+        "--from",
+        old.url(),
+        "--user-map",
+        "7=alcie",
+        "--user-map",
+        "8=alice",
+        "--dry-run",
+    ];
+    let summary = run(&house, &arguments);
+    assert_eq!(summary["users_without_account"], json!({ "7": "alcie" }));
+    let said = house.server.run_all(arguments).unwrap();
+    assert!(said.contains("user 7 is mapped to \"alcie\""), "{said}");
+    assert!(!said.contains("user 8"), "{said}");
+    let summary = import(&house, &old);
+    assert_eq!(summary["users_without_account"], json!({}));
+}
+
 /// Nobody is signed out, and what was taken in is ended like anything of ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn imported_tokens_are_introspected_refreshed_and_ended_like_our_own() {
