@@ -19,9 +19,11 @@ use serde_json::json;
 use super::{
     Output, Refused,
     output::{moment, table},
+    warn_of_old_tokens,
 };
 use crate::{
     audit_trail::AuditTrail,
+    config::Config,
     system::{SystemClock, SystemEntropy},
     wire::Opened,
 };
@@ -204,7 +206,7 @@ impl NewClient {
 }
 
 impl ClientVerb {
-    pub(super) async fn run(self, opened: &Opened, output: Output) -> anyhow::Result<()> {
+    pub(super) async fn run(self, opened: &Opened, config: &Config, output: Output) -> anyhow::Result<()> {
         match self {
             Self::Add(add) => add.run(opened, output).await,
             Self::List => list(opened, output).await,
@@ -221,6 +223,11 @@ impl ClientVerb {
                     &client_id,
                     AuditAction::Revoke,
                     "everything of the client was revoked",
+                );
+                warn_of_old_tokens(
+                    config,
+                    "they are good at the old program, and here when they are presented; delete the client's rows there \
+                     (for an end here only: run authflow import, then this again)",
                 );
                 output.print(
                     &json!({ "client_id": client_id, "revoked": true }),

@@ -14,9 +14,11 @@ use zeroize::Zeroizing;
 use super::{
     Output, Refused,
     output::{moment, table},
+    warn_of_old_tokens,
 };
 use crate::{
     audit_trail::AuditTrail,
+    config::Config,
     login::{password, username},
     system::{SystemClock, SystemEntropy},
     wire::Opened,
@@ -69,7 +71,7 @@ pub(super) enum UserVerb {
 }
 
 impl UserVerb {
-    pub(super) async fn run(self, opened: &Opened, output: Output) -> anyhow::Result<()> {
+    pub(super) async fn run(self, opened: &Opened, config: &Config, output: Output) -> anyhow::Result<()> {
         match self {
             Self::Add {
                 name,
@@ -78,8 +80,24 @@ impl UserVerb {
                 password_stdin,
             } => add(opened, output, &name, display_name, admin, password_stdin).await,
             Self::List => list(opened, output).await,
-            Self::SignOut { name } => sign_out(opened, output, &name).await,
-            Self::Disable { name } => set_disabled(opened, output, &name, true).await,
+            Self::SignOut { name } => {
+                sign_out(opened, output, &name).await?;
+                warn_of_old_tokens(
+                    config,
+                    "they are good at the old program, and here when they are presented; delete the user's rows there \
+                     (for an end here only: run authflow import, then this again)",
+                );
+                Ok(())
+            }
+            Self::Disable { name } => {
+                set_disabled(opened, output, &name, true).await?;
+                warn_of_old_tokens(
+                    config,
+                    "they are good at the old program, and here once the account is enabled again (where \
+                     import.user_map does not name the account: at once); delete the user's rows there",
+                );
+                Ok(())
+            }
             Self::Enable { name } => set_disabled(opened, output, &name, false).await,
             Self::SetPassword { name, password_stdin } => {
                 set_password(opened, output, &name, password_stdin).await

@@ -5,7 +5,29 @@ use std::process::Command;
 use mcp_authflow_testkit::browser::Decision;
 use serde_json::Value;
 
-use crate::house::{House, R1, page, text};
+use crate::house::{House, R1, builder, page, text};
+
+/// The old database is not asked: nobody listens there.
+#[tokio::test]
+async fn what_ends_everything_of_somebody_warns_of_tokens_that_are_at_the_old_program_yet() {
+    let verbs = [
+        (vec!["client", "revoke", "web"], true),
+        (vec!["user", "sign-out", "alice"], true),
+        (vec!["user", "disable", "alice"], true),
+        (vec!["user", "enable", "alice"], false),
+        (vec!["client", "remove", "web"], false),
+    ];
+    let with = "[import]\nread_through = \"postgres://app@127.0.0.1:1/app\"\n";
+    for (config, reads_through) in [(with, true), ("", false)] {
+        let house = House::of(builder().config(config).start().unwrap());
+        for (verb, is_warned_of) in &verbs {
+            let (code, _, err) = run(&house, verb, "");
+            assert_eq!(code, 0, "{verb:?}: {err}");
+            let warns = err.contains("authflow: warning: import.read_through is set");
+            assert_eq!(warns, reads_through && *is_warned_of, "{verb:?}: {err}");
+        }
+    }
+}
 
 /// Runs a verb on the house's database; answers the exit code, standard output and standard error.
 fn run(house: &House, arguments: &[&str], stdin: &str) -> (i32, String, String) {
