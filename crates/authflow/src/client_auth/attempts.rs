@@ -14,7 +14,7 @@ use std::{
 };
 
 use hashlink::LinkedHashMap;
-use mcp_authflow_types::{ClientSecret, ErrorResponse, TokenHash};
+use mcp_authflow_types::{ClientId, ClientSecret, ErrorResponse, TokenHash};
 
 use super::{ClientAuthReason, Credential, NotAuthenticated, Presented, private_key_jwt::AssertionReason};
 use crate::{
@@ -39,12 +39,12 @@ impl Proven {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has(&self, attempt: &Attempt) -> bool {
+    fn has(&self, attempt: &Attempt<'_>) -> bool {
         self.credentials().to_back(&attempt.digest).is_some()
     }
 
     /// The credential was right.
-    fn remember(&self, attempt: &Attempt) {
+    fn remember(&self, attempt: &Attempt<'_>) {
         let mut credentials = self.credentials();
         credentials.insert(attempt.digest, ());
         if credentials.len() > MAX_PROVEN {
@@ -53,7 +53,7 @@ impl Proven {
     }
 
     /// The credential was wrong.
-    fn forget(&self, attempt: &Attempt) {
+    fn forget(&self, attempt: &Attempt<'_>) {
         self.credentials().remove(&attempt.digest);
     }
 }
@@ -66,16 +66,16 @@ impl fmt::Debug for Proven {
 
 /// A credential and where it was shown.
 #[derive(Debug)]
-struct Attempt {
+struct Attempt<'a> {
     digest: Digest,
     is_assertion: bool,
-    by_client: String,
-    by_address: String,
+    client_id: &'a ClientId,
+    address: Option<IpAddr>,
 }
 
-impl Attempt {
+impl<'a> Attempt<'a> {
     /// What is tried, if anything is: who shows nothing guesses nothing.
-    fn of(presented: &Presented, address: Option<IpAddr>) -> Option<Self> {
+    fn of(presented: &'a Presented, address: Option<IpAddr>) -> Option<Self> {
         let secrets: &[ClientSecret] = match &presented.credential {
             Credential::None => return None,
             Credential::Basic(secrets) => secrets,
@@ -83,9 +83,7 @@ impl Attempt {
             // Each is another one; what counts is whether this client's were right here.
             Credential::Assertion(_) => &[],
         };
-        let by_address = limiter_key(address);
-        let by_client = format!("{by_address} {}", presented.client_id);
-        let mut whole = by_client.clone();
+        let mut whole = by_client(&presented.client_id, address);
         for secret in secrets {
             for byte in secret.hash().as_bytes() {
                 whole.push(char::from(*byte));
@@ -94,12 +92,12 @@ impl Attempt {
         Some(Self {
             digest: *TokenHash::of(&whole).as_bytes(),
             is_assertion: matches!(presented.credential, Credential::Assertion(_)),
-            by_client,
-            by_address,
+            client_id: &presented.client_id,
+            address,
         })
     }
 
-    fn counted_against<'a>(&'a self, limits: &Limits) -> [(Limit, &'a str); 2] {
+    fn counted_against(&self, limits: &Limits) -> [(Limit, String); 2] {
         let of = |name, tries| Limit {
             name,
             tries,
@@ -108,17 +106,25 @@ impl Attempt {
         [
             (
                 of("client_authentication", limits.client_authentications_per_minute),
-                &self.by_client,
+                by_client(self.client_id, self.address),
             ),
             (
                 of(
                     "client_authentication_address",
                     limits.client_authentications_per_address_per_minute,
                 ),
-                &self.by_address,
+                limiter_key(self.address),
             ),
         ]
     }
+}
+
+/// A client at an address, as limits count it.
+fn by_client(client_id: &ClientId, address: Option<IpAddr>) -> String {
+    let mut key = limiter_key(address);
+    key.push(' ');
+    key.push_str(client_id.as_str());
+    key
 }
 
 impl AuthorizationServer {
@@ -126,11 +132,11 @@ impl AuthorizationServer {
     ///
     /// # Errors
     /// `too_many_requests`, when there were too many.
-    pub(crate) async fn begin_attempt(
+    pub(crate) async fn begin_attempt<'a>(
         &self,
-        presented: &Presented,
+        presented: &'a Presented,
         address: Option<IpAddr>,
-    ) -> Result<Option<Begun>, ErrorResponse> {
+    ) -> Result<Option<Begun<'a>>, ErrorResponse> {
         let Some(attempt) = Attempt::of(presented, address) else {
             return Ok(None);
         };
@@ -166,7 +172,7 @@ impl AuthorizationServer {
     }
 
     /// Notes what came of an attempt.
-    pub(crate) async fn settle(&self, begun: Option<Begun>, verdict: Verdict) {
+    pub(crate) async fn settle(&self, begun: Option<Begun<'_>>, verdict: Verdict) {
         let Some(Begun { attempt, is_counted }) = begun else {
             return;
         };
@@ -182,7 +188,7 @@ impl AuthorizationServer {
         }
         if is_counted {
             for (limit, key) in attempt.counted_against(&self.settings().limits) {
-                self.ports().rate_limit.take_back(limit, key).await;
+                self.ports().rate_limit.take_back(limit, &key).await;
             }
         }
     }
@@ -190,8 +196,8 @@ impl AuthorizationServer {
 
 /// An attempt that was let through.
 #[derive(Debug)]
-pub(crate) struct Begun {
-    attempt: Attempt,
+pub(crate) struct Begun<'a> {
+    attempt: Attempt<'a>,
     is_counted: bool,
 }
 

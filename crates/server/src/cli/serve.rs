@@ -6,7 +6,7 @@ use axum::{Router, middleware};
 use clap::Args;
 use mcp_authflow::{
     AuthorizationServer,
-    port::{Clock as _, Entropy},
+    port::{Clock as _, Entropy, Stopwatch as _},
 };
 
 use super::output::say;
@@ -20,7 +20,7 @@ use crate::{
     },
     login::{self, People},
     pages::{OneLine, Pages, Site},
-    system::{SystemClock, SystemEntropy},
+    system::{SinceStart, SystemClock, SystemEntropy},
     wire::{Opened, Purpose, Shared},
 };
 
@@ -48,9 +48,13 @@ pub(super) struct Serve {
 
 /// How often expired rows are removed, give or take a quarter.
 const CLEAN_EVERY: Duration = Duration::from_secs(60);
-/// How many rows of a kind one clean-up step removes, and how many steps follow each other.
-const CLEAN_ROWS: u32 = 1_000;
-const CLEAN_STEPS: u32 = 2_000;
+/// How many rows of a kind one clean-up step removes, and how many steps follow each other: little at a time.
+const CLEAN_ROWS: u32 = 250;
+const CLEAN_STEPS: u32 = 20_000;
+/// How many times as long as a step took the clean-up rests after it, so that requests beside it hardly notice.
+const CLEAN_REST: u32 = 3;
+/// And how long it rests at least.
+const CLEAN_REST_AT_LEAST: Duration = Duration::from_millis(5);
 
 impl Serve {
     /// The settings that flags override.
@@ -158,8 +162,10 @@ async fn say_hello(config: &Config, opened: &Opened) -> anyhow::Result<()> {
 
 /// Removes what has expired, a little at a time, for as long as the server runs.
 async fn keep_clean(server: AuthorizationServer) {
+    let watch = SinceStart::now();
     loop {
         for _ in 0..CLEAN_STEPS {
+            let began = watch.elapsed();
             match server
                 .ports()
                 .store
@@ -173,7 +179,8 @@ async fn keep_clean(server: AuthorizationServer) {
                     break;
                 }
             }
-            tokio::task::yield_now().await;
+            let took = watch.elapsed().saturating_sub(began);
+            tokio::time::sleep((took * CLEAN_REST).max(CLEAN_REST_AT_LEAST)).await;
         }
         let jitter: [u8; 1] = (&SystemEntropy as &dyn Entropy).draw();
         // Three to five quarters of the interval.
