@@ -9,7 +9,10 @@ use mcp_authflow_types::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{memory::MemoryReplay, port::store::StoreResult};
+use crate::{
+    memory::MemoryReplay,
+    port::{Clock, store::StoreResult},
+};
 
 const ISSUER: &str = "https://auth.example";
 const TOKEN_ENDPOINT: &str = "https://auth.example/token";
