@@ -27,6 +27,8 @@ pub struct JwsRules {
     /// The `typ` values accepted where one is given (RFC 8725 §3.11), compared as media types: without regard to case, and
     /// with or without `application/`. None looks at no `typ`. Default `JWT`.
     pub types: Option<&'static [&'static str]>,
+    /// Whether a token without `typ` is refused, where the caller's kind of token always has one. Default no.
+    pub requires_type: bool,
     /// Whether parts that are padded with `=` to a multiple of four, and a payload behind a byte-order mark, are read,
     /// as the Python package did. Default no: RFC 7515 §2 has one spelling.
     pub reads_padding_and_mark: bool,
@@ -38,6 +40,7 @@ impl Default for JwsRules {
             max_bytes: 16 * 1024,
             algorithms: Algorithm::ALL.to_vec(),
             types: Some(&["JWT"]),
+            requires_type: false,
             reads_padding_and_mark: false,
         }
     }
@@ -138,7 +141,7 @@ impl UnverifiedJws {
         check_critical(&header)?;
         // 6. RFC 8725 §3.11: it is the kind of token that the caller expects.
         if let Some(types) = rules.types {
-            check_type(&header, types)?;
+            check_type(&header, types, rules.requires_type)?;
         }
         let key_id = match header.get("kid") {
             None => None,
@@ -277,9 +280,9 @@ fn check_critical(header: &Map<String, Value>) -> Result<(), JwsError> {
     }
 }
 
-fn check_type(header: &Map<String, Value>, types: &[&str]) -> Result<(), JwsError> {
+fn check_type(header: &Map<String, Value>, types: &[&str], required: bool) -> Result<(), JwsError> {
     let Some(value) = header.get("typ") else {
-        return Ok(());
+        return if required { Err(JwsError::Type) } else { Ok(()) };
     };
     let name = value.as_str().ok_or(JwsError::HeaderMember("typ"))?;
     let name = match name.split_at_checked("application/".len()) {

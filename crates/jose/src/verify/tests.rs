@@ -240,6 +240,22 @@ fn another_kind_of_token_is_refused() {
     assert!(UnverifiedJws::parse(&token, &any).is_ok());
 }
 
+/// JT-03, RFC 9068 §4: a kind that always has its `typ` is not one without.
+#[test]
+fn a_token_without_a_type_is_refused_where_one_is_required() {
+    let rules = JwsRules {
+        types: Some(&["at+jwt"]),
+        requires_type: true,
+        ..rules()
+    };
+    let parse = |header: &str| {
+        let token = format!("{}.e30.AA", base64url::encode(header.as_bytes()));
+        UnverifiedJws::parse(&token, &rules).map(|_| ())
+    };
+    assert_eq!(parse(r#"{"alg":"RS256"}"#), Err(JwsError::Type));
+    assert_eq!(parse(r#"{"alg":"RS256","typ":"application/at+JWT"}"#), Ok(()));
+}
+
 /// S-111, JA-04: a name is text, and nothing but a name.
 #[test]
 fn a_key_id_is_text() {
