@@ -1,9 +1,9 @@
-//! What time it is: the one place in this crate that asks the system.
+//! What time it is, and how much has passed: the one place in this crate that asks the system.
 
 use std::{
     fmt,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use mcp_authflow_types::Timestamp;
@@ -29,6 +29,32 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+/// Tells how much time has passed since some fixed moment; for intervals, which no change of the time of day touches.
+#[derive(Clone)]
+pub(crate) struct Monotonic(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Monotonic {
+    pub(crate) fn new(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the clock's room")]
+    pub(crate) fn system() -> Self {
+        let start = Instant::now();
+        Self::new(move || start.elapsed())
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Monotonic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Monotonic")
     }
 }
 
