@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use http::{HeaderValue, Request, Response, header, request::Parts};
 use mcp_authflow_types::{Scope, TokenHash, scope::OFFLINE_ACCESS};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -29,12 +29,10 @@ use crate::{
     clock::Clock,
     cors::{self, Origins},
     metadata::ResourceMetadata,
-    refusal::{Refusal, json},
+    refusal::Refusal,
     verify::TokenVerifier,
+    well_known::WellKnown,
 };
-
-/// How long the metadata document may be kept: five minutes, so that a change of mind arrives soon.
-const METADATA_CACHE_CONTROL: &str = "public, max-age=300";
 
 /// A layer that lets only requests with a good access token through; made by [`ProtectedResource::builder`].
 ///
@@ -85,8 +83,7 @@ pub(crate) struct Policy {
     /// Without an error, with the scopes of the route.
     challenge: Arc<Challenge>,
     metadata: ResourceMetadata,
-    metadata_body: Bytes,
-    well_known_paths: Vec<String>,
+    well_known: WellKnown,
     origins: Origins,
     verifier: Arc<dyn TokenVerifier>,
     clock: Clock,
@@ -103,8 +100,7 @@ impl Policy {
         let challenge = Challenge::bearer(metadata.url()).with_scope(expected.scope.clone());
         Self {
             challenge: Arc::new(challenge),
-            metadata_body: Bytes::from(metadata.body()),
-            well_known_paths: metadata.well_known_paths(),
+            well_known: WellKnown::of(&metadata),
             expected,
             metadata,
             origins,
@@ -144,7 +140,7 @@ impl Protect {
 
     /// The paths at which the layer answers the metadata document.
     pub fn well_known_paths(&self) -> impl Iterator<Item = &str> {
-        self.policy.well_known_paths.iter().map(String::as_str)
+        self.policy.well_known.paths()
     }
 }
 
@@ -195,7 +191,7 @@ impl Policy {
     /// Lets a request in, with its [`Caller`] and without its token, and says from which page it comes; or answers it.
     async fn admit(&self, request: &mut Parts) -> Result<Option<HeaderValue>, Response<Bytes>> {
         // 1. What must be open to everyone.
-        if let Some(answer) = self.well_known(request) {
+        if let Some(answer) = self.well_known.answer(request).await {
             return Err(answer);
         }
         // 2. M-130, M-132: which pages may call.
@@ -237,51 +233,6 @@ impl Policy {
         admission::decide(&self.expected, &verified, self.clock.now())
             .map_err(|refusal| refused(refusal, Some(token)))?;
         Ok(Caller::admit(verified, Arc::clone(&self.challenge)))
-    }
-
-    /// Answers everything under `/.well-known/`: the metadata document, or a JSON 404. Clients probe there for
-    /// documents of many kinds, and take a 401 or a page for the end of the road (M §6.4.7).
-    fn well_known(&self, request: &Parts) -> Option<Response<Bytes>> {
-        let path = request.uri.path();
-        if !path.starts_with("/.well-known/") {
-            return None;
-        }
-        let mut answer = if !self.well_known_paths.iter().any(|known| known == path) {
-            json(
-                404,
-                r#"{"error":"not_found","error_description":"there is no such document"}"#.to_owned(),
-            )
-        } else if request.method == Method::GET || request.method == Method::HEAD {
-            self.metadata_answer(request.method == Method::HEAD)
-        } else if request.method == Method::OPTIONS {
-            let mut answer = json(204, String::new());
-            answer.headers_mut().remove(header::CONTENT_TYPE);
-            answer
-        } else {
-            let mut answer = json(
-                405,
-                r#"{"error":"method_not_allowed","error_description":"use GET or HEAD"}"#.to_owned(),
-            );
-            let allow = HeaderValue::from_static("GET, HEAD, OPTIONS");
-            answer.headers_mut().insert(header::ALLOW, allow);
-            answer
-        };
-        cors::admit_all(answer.headers_mut());
-        Some(answer)
-    }
-
-    fn metadata_answer(&self, is_head: bool) -> Response<Bytes> {
-        let mut answer = json(200, String::new());
-        let headers = answer.headers_mut();
-        headers.insert(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static(METADATA_CACHE_CONTROL),
-        );
-        headers.insert(header::CONTENT_LENGTH, self.metadata_body.len().into());
-        if !is_head {
-            *answer.body_mut() = self.metadata_body.clone();
-        }
-        answer
     }
 }
 

@@ -41,6 +41,7 @@
 //! | [`caller`] | who is calling, what they may do | – |
 //! | [`challenge`] | how to say "get a token first" | RFC 6750 §3, RFC 9728 §5.1 |
 //! | [`metadata`] | how to say where | RFC 9728 |
+//! | `well_known` | the documents that are open to everyone | RFC 9728 §3 |
 //! | `cors` | which browser pages may ask | Fetch, MCP transports |
 //! | `refusal` | what goes wrong, and what is answered | RFC 6750 §3.1 |
 //!
@@ -65,6 +66,7 @@ pub mod layer;
 pub mod metadata;
 mod refusal;
 pub mod verify;
+mod well_known;
 
 pub use body::ResponseBody;
 pub use builder::{Builder, InvalidProtection, ProtectedResource};
