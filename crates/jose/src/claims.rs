@@ -110,6 +110,11 @@ impl Claims {
         Self(members)
     }
 
+    /// All claims, as they stand.
+    pub const fn members(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
     /// A claim as it stands.
     pub fn value(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
