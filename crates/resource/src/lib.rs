@@ -40,6 +40,7 @@
 //! | `admission` | is this good token good *here*? | RFC 8707, RFC 7519 §4.1 |
 //! | [`caller`] | who is calling, what they may do | – |
 //! | [`challenge`] | how to say "get a token first" | RFC 6750 §3, RFC 9728 §5.1 |
+//! | [`json_rpc`] | which tools a request calls | JSON-RPC 2.0, MCP transports |
 //! | [`metadata`] | how to say where | RFC 9728 |
 //! | `well_known` | the documents that are open to everyone | RFC 9728 §3 |
 //! | `cors` | which browser pages may ask | Fetch, MCP transports |
@@ -62,6 +63,7 @@ pub mod caller;
 pub mod challenge;
 mod clock;
 mod cors;
+pub mod json_rpc;
 pub mod layer;
 pub mod metadata;
 mod refusal;
@@ -72,6 +74,7 @@ pub use body::ResponseBody;
 pub use builder::{Builder, InvalidProtection, ProtectedResource};
 pub use caller::{Caller, InsufficientScope};
 pub use challenge::Challenge;
+pub use json_rpc::JsonRpc;
 pub use layer::{Protect, Protected};
 pub use metadata::ResourceMetadata;
 pub use verify::{CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
