@@ -9,6 +9,7 @@ mod database;
 mod duration;
 mod import;
 mod layers;
+mod protect;
 mod reader;
 
 use std::{
@@ -35,6 +36,7 @@ pub(crate) use self::{
     database::Database,
     import::{Import, pair},
     layers::{Layers, malformed},
+    protect::{IntrospectionCredentials, Protect, ScopeRule, ToolRule, UpstreamUrl},
     reader::{ConfigError, Effective},
 };
 
@@ -69,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) fetch_networks: Vec<Network>,
     /// Moving over from the Python package.
     pub(crate) import: Import,
+    /// The MCP server behind `authflow protect`.
+    pub(crate) protect: Protect,
     /// How long running requests may take after a request to stop.
     pub(crate) drain: Duration,
     /// Every key with its value and origin.
@@ -153,7 +157,10 @@ impl Config {
 
         let listen: SocketAddr =
             read.parsed("listen", "127.0.0.1:8000", "an address such as 127.0.0.1:8000")?;
-        let own_issuer = format!("http://{listen}");
+        let public_url = Protect::read_public_url(&mut read)?;
+        let own_issuer = public_url
+            .as_ref()
+            .map_or_else(|| format!("http://{listen}"), ToString::to_string);
         let issuer: Issuer = read.with("issuer", &own_issuer, |text| {
             Issuer::parse(text).map_err(|error| {
                 if text == own_issuer {
@@ -202,6 +209,7 @@ impl Config {
                 .collect::<Result<Vec<_>, _>>()
         })?;
         let import = Import::read(&mut read)?;
+        let protect = Protect::read(&mut read, public_url)?;
         let drain = read.duration(
             "drain",
             Duration::from_secs(20),
@@ -243,6 +251,7 @@ impl Config {
             templates_dir,
             fetch_networks,
             import,
+            protect,
             drain,
             effective,
         })

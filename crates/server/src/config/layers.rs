@@ -92,7 +92,8 @@ impl Layers {
     }
 
     pub(super) fn add_flag(&mut self, key: &'static str, value: &str) {
-        let origin = Origin::Flag(key.replace(['_', '.'], "-"));
+        let name = key.strip_prefix("protect.").unwrap_or(key);
+        let origin = Origin::Flag(name.replace(['_', '.'], "-"));
         self.0.insert(key.to_owned(), (typed(value), origin));
     }
 }
@@ -112,7 +113,7 @@ pub(crate) fn malformed(text: &str, path: &Path, error: &toml::de::Error) -> Con
 }
 
 /// ``invalid type: integer `7`, expected a string`` without the 7.
-fn without_value(message: &str) -> String {
+pub(super) fn without_value(message: &str) -> String {
     let names_a_value = message.starts_with("invalid type: ") || message.starts_with("invalid value: ");
     match message.rsplit_once(", expected ") {
         Some((found, expected)) if names_a_value => {

@@ -5,7 +5,7 @@ use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 use super::{
     database::mask_password,
     duration,
-    layers::{Layers, Origin},
+    layers::{Layers, Origin, without_value},
 };
 
 /// What is wrong with a configuration: the key, the value, the remedy.
@@ -239,6 +239,48 @@ impl Reader {
                 .copied()
                 .ok_or_else(|| format!("write one of {}", choices.join(", ")))
         })
+    }
+
+    /// Tables of a list, `[[key]]` each, at most `most`. They stand in a file, in this shape and in no other.
+    pub(super) fn tables<Table: serde::de::DeserializeOwned, T>(
+        &mut self,
+        key: &'static str,
+        most: usize,
+        read: impl Fn(Table) -> Result<T, String>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let Some((value, origin)) = self.layers.0.remove(key) else {
+            return Ok(Vec::new());
+        };
+        let wrong = |place: String, remedy: String| ConfigError::Wrong {
+            key: key.to_owned(),
+            value: place,
+            origin: origin.clone(),
+            remedy,
+        };
+        let in_a_file = || wrong("…".to_owned(), format!("write [[{key}]] tables in the configuration file"));
+        let toml::Value::Array(tables) = &value else {
+            return Err(in_a_file());
+        };
+        if tables.len() > most {
+            return Err(wrong("…".to_owned(), format!("write at most {most} tables")));
+        }
+        let mut all = Vec::with_capacity(tables.len());
+        for (number, table) in tables.iter().enumerate() {
+            let toml::Value::Table(table) = table else {
+                return Err(in_a_file());
+            };
+            let name = table.get("name").and_then(toml::Value::as_str).map(str::to_owned);
+            let place = || name.clone().unwrap_or_else(|| format!("table {}", number + 1));
+            let table = Table::deserialize(toml::Value::Table(table.clone()))
+                .map_err(|error| wrong(place(), without_value(error.message())))?;
+            all.push(read(table).map_err(|remedy| wrong(place(), remedy))?);
+        }
+        self.effective.push(Effective {
+            key,
+            value: value.to_string(),
+            origin,
+        });
+        Ok(all)
     }
 
     /// Ends the reading: whatever is left over is a key that nobody knows.

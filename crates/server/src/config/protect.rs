@@ -1,0 +1,277 @@
+//! `[protect]`: the MCP server behind `authflow protect`, and what its tools need.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+
+use mcp_authflow_types::{
+    ClientId, ClientSecret, Issuer, Resource, Scope, ScopeToken, scope::OFFLINE_ACCESS, uri::Uri,
+};
+use zeroize::Zeroizing;
+
+use super::{ConfigError, Reader, reader::MASK};
+
+/// What `authflow protect` stands in front of, and how.
+#[derive(Debug, Default)]
+pub(crate) struct Protect {
+    /// The MCP server, when it is reached over HTTP and the command line does not name it.
+    pub(crate) upstream: Option<UpstreamUrl>,
+    /// The public origin, where it is not that of the issuer.
+    pub(crate) public_url: Option<Issuer>,
+    /// The separate authorization server; none: this process is it.
+    pub(crate) issuer: Option<Issuer>,
+    /// How its introspection endpoint is asked; none: its tokens are JWTs.
+    pub(crate) introspection: Option<IntrospectionCredentials>,
+    /// What people call the MCP server.
+    pub(crate) name: Option<String>,
+    /// Scopes beside, or in place of, those made of the tools' annotations.
+    pub(crate) scopes: Vec<ScopeRule>,
+    /// What single tools need, in place of what their annotations say.
+    pub(crate) tools: Vec<ToolRule>,
+    /// Whether tools that the caller may not call are left out of lists.
+    pub(crate) hide_forbidden_tools: bool,
+    /// How often the list of tools is read again.
+    pub(crate) reread_tools: Duration,
+    /// Whether the upstream is told who calls.
+    pub(crate) identity_header: bool,
+    /// Origins of browser pages that may call, beside the own one.
+    pub(crate) allowed_origins: Vec<String>,
+}
+
+/// Where an MCP server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UpstreamUrl(String);
+
+impl UpstreamUrl {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        const WRITE: &str = "write the address of the MCP server, such as http://127.0.0.1:9000/mcp";
+        let uri = Uri::parse(text).ok_or(WRITE)?;
+        let has_host = uri.authority.is_some_and(|authority| !authority.host.is_empty());
+        if !matches!(uri.scheme, "http" | "https") || !has_host || uri.fragment.is_some() {
+            return Err(WRITE.to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The client as which a separate authorization server is asked about tokens.
+pub(crate) struct IntrospectionCredentials {
+    pub(crate) client_id: ClientId,
+    pub(crate) client_secret: ClientSecret,
+}
+
+impl fmt::Debug for IntrospectionCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntrospectionCredentials")
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `[[protect.scope]]`
+#[derive(Clone, Debug)]
+pub(crate) struct ScopeRule {
+    pub(crate) name: ScopeToken,
+    /// What it allows, for the person who is asked.
+    pub(crate) description: String,
+    /// The scopes that it stands for as well.
+    pub(crate) includes: Vec<ScopeToken>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScopeTable {
+    name: String,
+    description: String,
+    #[serde(default)]
+    includes: Vec<String>,
+}
+
+/// `[[protect.tool]]`
+#[derive(Clone, Debug)]
+pub(crate) struct ToolRule {
+    /// The tool's name; `*` stands for any text.
+    pub(crate) name: String,
+    /// What it needs.
+    pub(crate) scope: Scope,
+    /// Only with arguments like these: the path of an argument and what it has to look like.
+    pub(crate) arguments: BTreeMap<String, String>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToolTable {
+    name: String,
+    scope: String,
+    #[serde(default)]
+    arguments: BTreeMap<String, String>,
+}
+
+const SCOPE: &str = "protect.scope";
+const TOOL: &str = "protect.tool";
+const CLIENT_ID: &str = "protect.introspection_client_id";
+const SECRET: &str = "protect.introspection_client_secret";
+const SECRET_FILE: &str = "protect.introspection_client_secret_file";
+const ISSUER: &str = "protect.issuer";
+
+/// The most rules of a kind: more are an accident of whatever wrote the file.
+const MAX_RULES: usize = 1_000;
+
+impl Protect {
+    /// The public origin, for whoever needs a default for `issuer`.
+    pub(super) fn read_public_url(read: &mut Reader) -> Result<Option<Issuer>, ConfigError> {
+        read.with("protect.public_url", "", |text| {
+            if text.is_empty() {
+                return Ok(None);
+            }
+            let url = Issuer::parse(text.trim_end_matches('/')).map_err(|error| error.to_string())?;
+            if url.path().is_empty() {
+                Ok(Some(url))
+            } else {
+                Err(format!(
+                    "write the origin alone, {}: the MCP endpoint is {0}/mcp",
+                    url.origin()
+                ))
+            }
+        })
+    }
+
+    pub(super) fn read(read: &mut Reader, public_url: Option<Issuer>) -> Result<Self, ConfigError> {
+        let upstream = read.with("protect.upstream", "", |text| {
+            if text.is_empty() { Ok(None) } else { UpstreamUrl::parse(text).map(Some) }
+        })?;
+        let issuer = read.with(ISSUER, "", |text| {
+            if text.is_empty() {
+                return Ok(None);
+            }
+            Issuer::parse(text).map(Some).map_err(|error| error.to_string())
+        })?;
+        let introspection = read_credentials(read)?;
+        if introspection.is_some() && issuer.is_none() {
+            return Err(ConfigError::incomplete(ISSUER, CLIENT_ID));
+        }
+        let name = read.optional("protect.name")?;
+        let hide_forbidden_tools = read.boolean("protect.hide_forbidden_tools", false)?;
+        let reread_tools = read.duration(
+            "protect.reread_tools",
+            Duration::from_secs(300),
+            Duration::from_secs(5)..=Duration::from_secs(86_400),
+        )?;
+        let identity_header = read.boolean("protect.identity_header", true)?;
+        let allowed_origins = read.with("protect.allowed_origins", "", |text| {
+            let origins = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+            Ok(origins.map(str::to_owned).collect())
+        })?;
+        let scopes = read_scopes(read)?;
+        let tools = read_tools(read)?;
+        Ok(Self {
+            upstream,
+            public_url,
+            issuer,
+            introspection,
+            name,
+            scopes,
+            tools,
+            hide_forbidden_tools,
+            reread_tools,
+            identity_header,
+            allowed_origins,
+        })
+    }
+
+    /// The MCP endpoint as clients know it.
+    pub(crate) fn resource(origin: &str) -> Result<Resource, ConfigError> {
+        Resource::parse(&format!("{origin}/mcp")).map_err(|error| ConfigError::Unsafe(error.to_string()))
+    }
+}
+
+fn read_credentials(read: &mut Reader) -> Result<Option<IntrospectionCredentials>, ConfigError> {
+    let client_id = read.with(CLIENT_ID, "", |text| {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        ClientId::parse(text).map(Some).map_err(|error| error.to_string())
+    })?;
+    let given = read.optional_secret(SECRET)?.map(Zeroizing::new);
+    let file = read.optional(SECRET_FILE)?.map(PathBuf::from);
+    let secret = match (given, file) {
+        (Some(_), Some(_)) => {
+            return Err(ConfigError::Unsafe(format!(
+                "{SECRET} and {SECRET_FILE} are both set: leave one out"
+            )));
+        }
+        (Some(secret), None) => Some((SECRET, MASK.to_owned(), secret)),
+        (None, Some(file)) => {
+            let path = file.display().to_string();
+            let text = std::fs::read_to_string(&file)
+                .map(Zeroizing::new)
+                .map_err(|source| ConfigError::Unreadable {
+                    path: path.clone(),
+                    source,
+                })?;
+            Some((SECRET_FILE, path, Zeroizing::new(text.trim().to_owned())))
+        }
+        (None, None) => None,
+    };
+    match (client_id, secret) {
+        (None, None) => Ok(None),
+        (Some(client_id), Some((key, shown, secret))) => {
+            let client_secret = ClientSecret::present(&secret)
+                .map_err(|_| read.wrong(key, &shown, "a client secret is 1 to 512 printable ASCII characters"))?;
+            Ok(Some(IntrospectionCredentials {
+                client_id,
+                client_secret,
+            }))
+        }
+        (Some(_), None) => Err(ConfigError::incomplete(SECRET_FILE, CLIENT_ID)),
+        (None, Some(_)) => Err(ConfigError::incomplete(CLIENT_ID, SECRET_FILE)),
+    }
+}
+
+fn read_scopes(read: &mut Reader) -> Result<Vec<ScopeRule>, ConfigError> {
+    read.tables(SCOPE, MAX_RULES, |table: ScopeTable| {
+        let description = table.description.trim();
+        if description.is_empty() {
+            return Err("say in words what it allows: description = \"Read your notes\"".to_owned());
+        }
+        Ok(ScopeRule {
+            name: scope_token(&table.name)?,
+            description: description.to_owned(),
+            includes: table
+                .includes
+                .iter()
+                .map(|one| scope_token(one))
+                .collect::<Result<_, _>>()?,
+        })
+    })
+}
+
+fn scope_token(text: &str) -> Result<ScopeToken, String> {
+    let token = ScopeToken::parse(text).map_err(|error| error.to_string())?;
+    if token.as_str() == OFFLINE_ACCESS {
+        return Err("offline_access belongs to the authorization server, not to a resource: leave it out".to_owned());
+    }
+    Ok(token)
+}
+
+fn read_tools(read: &mut Reader) -> Result<Vec<ToolRule>, ConfigError> {
+    read.tables(TOOL, MAX_RULES, |table: ToolTable| {
+        if table.name.is_empty() {
+            return Err("name a tool, or several: name = \"delete_*\"".to_owned());
+        }
+        let scope = Scope::parse(&table.scope).map_err(|error| error.to_string())?;
+        if scope.is_empty() {
+            return Err("say what the tool needs: scope = \"notes:write\"".to_owned());
+        }
+        for token in scope.iter() {
+            scope_token(token.as_str())?;
+        }
+        Ok(ToolRule {
+            name: table.name,
+            scope,
+            arguments: table.arguments,
+        })
+    })
+}
