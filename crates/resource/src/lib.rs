@@ -37,6 +37,7 @@
 //! | `bearer` | where a token may stand in a request | RFC 6750 §2 |
 //! | [`verify`] | the port "is this token good?" | – |
 //! | [`verify::introspection`] | asks the authorization server | RFC 7662 |
+//! | [`outbound`] | questions to servers that an operator named | – |
 //! | `admission` | is this good token good *here*? | RFC 8707, RFC 7519 §4.1 |
 //! | [`caller`] | who is calling, what they may do | – |
 //! | [`challenge`] | how to say "get a token first" | RFC 6750 §3, RFC 9728 §5.1 |
@@ -66,7 +67,10 @@ mod cors;
 pub mod json_rpc;
 pub mod layer;
 pub mod metadata;
+pub mod normalize_path;
+pub mod outbound;
 mod refusal;
+pub mod response_validation;
 pub mod verify;
 mod well_known;
 
@@ -77,6 +81,7 @@ pub use challenge::Challenge;
 pub use json_rpc::JsonRpc;
 pub use layer::{Protect, Protected};
 pub use metadata::ResourceMetadata;
+pub use outbound::{Endpoint, InvalidEndpoint, Outbound, OutboundSettings};
 pub use verify::{CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
 
 pub use mcp_authflow_types::{ClientId, Issuer, Resource, Scope, Timestamp};

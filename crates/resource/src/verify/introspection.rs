@@ -262,6 +262,8 @@ fn read(answer: &[u8]) -> Result<VerifiedToken, VerifyError> {
         not_before: moment(&members, "nbf")?,
         issued_at: moment(&members, "iat")?,
         is_sender_constrained: members.contains_key("cnf"),
+        token_id: text(&members, "jti")?,
+        claims: members.into(),
     })
 }
 
@@ -301,6 +303,10 @@ mod tests {
 
     const BAD: VerifyError = VerifyError::CannotCheck(CannotCheck::BadAnswer);
 
+    fn short_claims() -> std::sync::Arc<Map<String, Value>> {
+        std::sync::Arc::new(Map::from_iter([("active".to_owned(), true.into())]))
+    }
+
     #[test]
     fn a_full_answer_is_read_in_full() {
         let answer = br#"{"active":true,"scope":"b a","client_id":"c1","username":"alice","token_type":"Bearer",
@@ -318,11 +324,17 @@ mod tests {
             not_before: Some(Timestamp::from_seconds(11)),
             issued_at: Some(Timestamp::from_seconds(10)),
             is_sender_constrained: true,
+            token_id: Some("1".to_owned()),
+            claims: serde_json::from_slice::<Map<String, Value>>(answer).unwrap().into(),
         };
         assert_eq!(read(answer), Ok(expected));
         let short = read(br#"{"active":true,"aud":"x"}"#).unwrap();
         assert_eq!(short.audience, ["x"]);
-        assert_eq!(read(br#"{"active":true}"#), Ok(VerifiedToken::default()));
+        let says_nothing = VerifiedToken {
+            claims: short_claims(),
+            ..VerifiedToken::default()
+        };
+        assert_eq!(read(br#"{"active":true}"#), Ok(says_nothing));
     }
 
     /// RFC 7662 §2.2: `active` is a boolean, and only the boolean `false` is a no.

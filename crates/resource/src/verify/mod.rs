@@ -3,7 +3,10 @@
 //! [`introspection`] asks the authorization server that issued it. To verify in another way, implement
 //! [`TokenVerifier`] and hand it to [`Builder::verify_with`](crate::Builder::verify_with).
 
+use std::sync::Arc;
+
 use mcp_authflow_types::{ClientId, Scope, Timestamp};
+use serde_json::{Map, Value};
 
 pub mod introspection;
 
@@ -54,6 +57,11 @@ pub struct VerifiedToken {
     pub issued_at: Option<Timestamp>,
     /// Whether it is bound to a key of the sender's (`cnf`: RFC 9449, RFC 8705), and thus is no bearer token.
     pub is_sender_constrained: bool,
+    /// Its identifier, unique with its issuer (`jti`).
+    pub token_id: Option<String>,
+    /// Everything that was said, the members above included, as it was spelled: for what an issuer says beyond the RFCs.
+    /// Shared, so that a copy costs nothing.
+    pub claims: Arc<Map<String, Value>>,
 }
 
 /// Why a token was not verified.
@@ -76,7 +84,10 @@ pub enum CannotCheck {
     /// It did not answer in time. Answered with 504.
     #[error("the authorization server did not answer in time")]
     TimedOut,
-    /// It answered something that is no introspection answer. Answered with 503.
+    /// It answered something that makes no sense. Answered with 503.
     #[error("the authorization server's answer makes no sense")]
     BadAnswer,
+    /// It does not take our credentials: a mistake in the settings, which asking again does not mend. Answered with 503.
+    #[error("the authorization server does not accept the credentials of this resource")]
+    Misconfigured,
 }
