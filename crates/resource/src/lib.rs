@@ -40,6 +40,8 @@
 //! | [`outbound`] | questions to servers that an operator named | – |
 //! | `admission` | is this good token good *here*? | RFC 8707, RFC 7519 §4.1 |
 //! | [`caller`] | who is calling, what they may do | – |
+//! | [`scope_hierarchy`] | which scopes include others | MCP authorization |
+//! | [`tool`] | which caller may call which tool | MCP authorization |
 //! | [`challenge`] | how to say "get a token first" | RFC 6750 §3, RFC 9728 §5.1 |
 //! | [`json_rpc`] | which tools a request calls | JSON-RPC 2.0, MCP transports |
 //! | [`metadata`] | how to say where | RFC 9728 |
@@ -70,7 +72,10 @@ pub mod metadata;
 pub mod normalize_path;
 pub mod outbound;
 mod refusal;
+pub mod request_log;
 pub mod response_validation;
+pub mod scope_hierarchy;
+pub mod tool;
 pub mod verify;
 mod well_known;
 
@@ -82,6 +87,8 @@ pub use json_rpc::JsonRpc;
 pub use layer::{Protect, Protected};
 pub use metadata::ResourceMetadata;
 pub use outbound::{Endpoint, InvalidEndpoint, Outbound, OutboundSettings};
+pub use scope_hierarchy::ScopeHierarchy;
+pub use tool::ToolPolicy;
 pub use verify::{CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
 
 pub use mcp_authflow_types::{ClientId, Issuer, Resource, Scope, Timestamp};
