@@ -23,10 +23,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("redis", &["authflow", "jose", "types"]),
     ("fetch", &["types"]),
     ("resource", &["fetch", "jose", "types"]),
+    ("protect", &["jose", "resource", "types"]),
     (
         "server",
         &[
-            "authflow", "axum", "fetch", "jose", "postgres", "redis", "resource", "sqlite", "types",
+            "authflow", "axum", "fetch", "jose", "postgres", "protect", "redis", "resource", "sqlite", "types",
         ],
     ),
 ];

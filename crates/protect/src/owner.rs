@@ -1,0 +1,32 @@
+//! To whom something that outlives a request belongs: the person, and the client through which they called.
+
+use mcp_authflow_resource::Caller;
+use mcp_authflow_types::ClientId;
+
+/// A caller, as far as it stays the same from request to request.
+///
+/// # Security
+/// Sessions are keyed by it (M-128), so that a session id alone opens nothing (M-127). Another client of the same person
+/// is somebody else: the person has not let it into this session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    subject: Option<String>,
+    client_id: Option<String>,
+}
+
+impl Owner {
+    pub(crate) fn of(caller: &Caller) -> Self {
+        Self {
+            subject: caller.subject().map(str::to_owned),
+            client_id: caller.client_id().map(|id| ClientId::as_str(id).to_owned()),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(subject: &str) -> Self {
+        Self {
+            subject: Some(subject.to_owned()),
+            client_id: None,
+        }
+    }
+}
