@@ -74,6 +74,7 @@ pub mod outbound;
 mod refusal;
 pub mod request_log;
 pub mod response_validation;
+pub mod safe_url;
 pub mod scope_hierarchy;
 pub mod tool;
 pub mod verify;
