@@ -3,6 +3,7 @@
 pub mod authorization;
 mod device_authorization;
 mod introspection;
+mod jwks;
 mod metadata;
 mod registration;
 mod revocation;

@@ -13,12 +13,13 @@ pub(crate) mod refresh_token;
 mod sample;
 
 use mcp_authflow_types::{
-    AccessToken, Form, RefreshToken, Resource, Scope, Timestamp, TokenResponse, scope::OFFLINE_ACCESS,
+    ErrorResponse, Form, RefreshToken, Resource, Scope, Timestamp, TokenResponse, scope::OFFLINE_ACCESS,
 };
 
 use crate::{
+    access_token::Said,
     port::store::NewTokens,
-    record::{AccessTokenRecord, Grant, GrantedResource, RefreshTokenRecord},
+    record::{AccessTokenFormat, AccessTokenRecord, Grant, GrantedResource, RefreshTokenRecord},
     server::AuthorizationServer,
 };
 
@@ -51,6 +52,7 @@ fn choose_resource<'a>(grant: &'a Grant, asked: Option<&Resource>) -> Option<&'a
 struct TokenPlan<'a> {
     grant: &'a Grant,
     resource: &'a Resource,
+    format: AccessTokenFormat,
     /// What the access token allows at its resource.
     access_scope: Scope,
     /// What the answer says was granted.
@@ -67,11 +69,19 @@ struct Minted {
 
 impl AuthorizationServer {
     /// Mints the tokens of a grant. Nothing is stored yet.
-    fn mint(&self, plan: TokenPlan<'_>, now: Timestamp) -> Minted {
+    async fn mint(&self, plan: TokenPlan<'_>, now: Timestamp) -> Result<Minted, ErrorResponse> {
         let lifetimes = &self.settings().lifetimes;
         let grant = plan.grant;
         let access_expires_at = (now + lifetimes.access_token).min(grant.expires_at);
-        let access_token = AccessToken::mint(&self.entropy().draw(), access_expires_at);
+        let said = Said {
+            client_id: &grant.client_id,
+            subject: &grant.subject,
+            resource: plan.resource,
+            scope: &plan.access_scope,
+            issued_at: now,
+            expires_at: access_expires_at,
+        };
+        let access_token = self.make_access_token(plan.format, said).await?;
         let refresh_token = plan
             .with_refresh_token
             .then(|| RefreshToken::mint(&self.entropy().draw(), grant.expires_at));
@@ -102,11 +112,11 @@ impl AuthorizationServer {
             refresh_token,
             scope: plan.said_scope,
         };
-        Minted {
+        Ok(Minted {
             response,
             tokens,
             access_expires_at,
-        }
+        })
     }
 }
 

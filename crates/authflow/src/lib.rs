@@ -11,6 +11,7 @@
 //! | [`record`] | what is kept |
 //! | [`port`] | what is asked of the outside: store, clock, randomness, audit, limiter |
 //! | [`memory`] | the reference adapter of every port |
+//! | [`keys`] | what signs tokens: made, published ahead, rotated, retired |
 //! | [`registration`] | dynamic registration as a part of its own |
 //!
 //! Parts that need no server, each usable alone:
@@ -27,10 +28,12 @@
 //!
 //! `mcp-authflow-axum` puts HTTP around it, `mcp-authflow-sqlite` and `mcp-authflow-postgres` keep its state.
 
+mod access_token;
 pub mod client_auth;
 pub mod endpoint;
 pub mod grant;
 mod imported;
+pub mod keys;
 pub mod memory;
 pub mod port;
 mod rate_limiter;
@@ -45,6 +48,7 @@ pub use endpoint::authorization::{
     SendBack, Ticked,
 };
 pub use endpoint::{UserCodeEntry, UserCodeProblem};
+pub use keys::KeyRing;
 pub use mcp_authflow_jose::ServerKey;
 pub use rate_limiter::SlidingWindowRateLimiter;
 pub use server::{AuthorizationServer, FormRequest, Ports, limiter_key};

@@ -15,6 +15,7 @@ mod rate_limit;
 mod replay;
 mod resource;
 mod session;
+mod signing_key;
 mod sliding_window;
 mod token;
 mod token_storage;
@@ -38,7 +39,7 @@ use crate::{
     port::store::Standing,
     record::{
         Client, DeviceCodeRecord, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord,
-        ResourceRecord, Session, User, UserId,
+        ResourceRecord, Session, SigningKeyRecord, User, UserId,
     },
 };
 
@@ -94,6 +95,8 @@ struct State {
     sessions: HashMap<TokenHash, Session>,
     replay: replay::Memory,
     imported: imported_token::Imported,
+    /// In the order in which they were added.
+    signing_keys: Vec<SigningKeyRecord>,
     key_fingerprint: Option<[u8; 32]>,
 }
 

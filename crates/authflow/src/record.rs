@@ -27,6 +27,7 @@ pub mod interaction;
 pub mod refresh_token;
 pub mod resource;
 pub mod session;
+pub mod signing_key;
 pub mod user;
 
 pub use access_token::AccessTokenRecord;
@@ -36,6 +37,7 @@ pub use grant::{CodeBinding, Grant, GrantId, GrantedResource};
 pub use imported_token::{ForeignGrant, ImportedToken};
 pub use interaction::{DeviceOrigin, Interaction, InteractionId, PendingRequest};
 pub use refresh_token::RefreshTokenRecord;
-pub use resource::{ResourceRecord, ScopeDescription};
+pub use resource::{AccessTokenFormat, ResourceRecord, ScopeDescription};
 pub use session::Session;
+pub use signing_key::{SigningAlgorithm, SigningKeyRecord};
 pub use user::{User, UserId};

@@ -7,6 +7,7 @@ use mcp_authflow_types::{ErrorResponse, Timestamp};
 
 use crate::{
     client_auth::{RegisteredKeys, attempts::Proven},
+    keys::{KeyRing, RingPorts},
     port::{
         Audit, AuditEvent, Clock, Entropy, Fetch, NoPolicy, OldTokens, Policy, RateLimit, Replay, Store,
         StoreError,
@@ -18,7 +19,7 @@ use crate::{
 ///
 /// Each endpoint is one method: [`metadata`](Self::metadata), [`authorize`](Self::authorize) and
 /// [`resume`](Self::resume), [`token`](Self::token), [`revoke`](Self::revoke), [`introspect`](Self::introspect),
-/// [`register`](Self::register), [`device_authorization`](Self::device_authorization) and
+/// [`register`](Self::register), [`jwks`](Self::jwks), [`device_authorization`](Self::device_authorization) and
 /// [`enter_user_code`](Self::enter_user_code). `mcp-authflow-axum` puts HTTP around it; any other framework can call it directly.
 #[derive(Clone)]
 pub struct AuthorizationServer {
@@ -31,6 +32,7 @@ struct Inner {
     policy: Arc<dyn Policy>,
     registered_keys: RegisteredKeys,
     proven: Proven,
+    keys: KeyRing,
 }
 
 /// What the server asks of the outside.
@@ -44,7 +46,7 @@ pub struct Ports {
     pub entropy: Arc<dyn Entropy>,
     /// The audit trail.
     pub audit: Arc<dyn Audit>,
-    /// The server's own key. It keys user codes in the store: the same on every node, and for as long as codes live.
+    /// The server's own key. It keys user codes in the store and seals the keys that sign: the same on every node, and for as long as codes live.
     pub key: ServerKey,
     /// The limiter.
     pub rate_limit: Arc<dyn RateLimit>,
@@ -68,6 +70,15 @@ impl AuthorizationServer {
             inner: Arc::new(Inner {
                 registered_keys: RegisteredKeys::new(ports.fetch.clone()),
                 proven: Proven::default(),
+                keys: KeyRing::new(
+                    RingPorts {
+                        store: ports.store.clone(),
+                        entropy: ports.entropy.clone(),
+                        audit: ports.audit.clone(),
+                        key: ports.key.clone(),
+                    },
+                    &settings,
+                ),
                 settings,
                 ports,
                 policy,
@@ -109,6 +120,11 @@ impl AuthorizationServer {
     /// Which clients' credentials were right lately.
     pub(crate) fn proven(&self) -> &Proven {
         &self.inner.proven
+    }
+
+    /// The keys that sign tokens.
+    pub fn keys(&self) -> &KeyRing {
+        &self.inner.keys
     }
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {

@@ -42,6 +42,49 @@ pub struct Settings {
     pub registration: RegistrationSettings,
     /// How often things may be tried.
     pub limits: Limits,
+    /// The keys that sign tokens.
+    pub keys: KeySettings,
+}
+
+/// The keys that sign tokens.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct KeySettings {
+    /// How long a new key is published before it signs. Whoever fetches the key set may keep it as long, so that nobody
+    /// meets a token of a key that it does not know. Whole seconds, at least 1. Default 5 min.
+    pub publish_ahead: Duration,
+    /// How old the newest key of an algorithm gets before the server makes the next one by itself. Default: none, a person
+    /// decides. No shorter than [`lead`](Self::lead).
+    pub rotate_every: Option<Duration>,
+}
+
+impl Default for KeySettings {
+    fn default() -> Self {
+        Self {
+            publish_ahead: Duration::from_secs(300),
+            rotate_every: None,
+        }
+    }
+}
+
+impl KeySettings {
+    /// How long whoever fetched the key set may keep it.
+    pub const fn max_age(&self) -> Duration {
+        self.publish_ahead
+    }
+
+    /// How old a node's picture of the keys may be: a tenth of that, 1 s at least and 30 s at most. A key that is retired is
+    /// used and published no longer than this.
+    pub fn refresh_every(&self) -> Duration {
+        let tenth = Duration::from_secs(self.publish_ahead.as_secs() / 10);
+        tenth.clamp(Duration::from_secs(1), Duration::from_secs(30))
+    }
+
+    /// How long before it signs a key is made: long enough for the slowest node to publish it, and for a set that was
+    /// fetched the moment before to be kept as long as it may be.
+    pub fn lead(&self) -> Duration {
+        self.publish_ahead + 2 * self.refresh_every()
+    }
 }
 
 /// How often things may be tried. Each is at least 1; what is refused is told when to come back.
@@ -162,6 +205,7 @@ impl Settings {
             allowed_origins: AllowedOrigins::any(),
             limits: Limits::default(),
             registration: RegistrationSettings::default(),
+            keys: KeySettings::default(),
         }
     }
 

@@ -4,8 +4,8 @@ use axum::{
     body::Body,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderValue, StatusCode, header};
-use mcp_authflow::{SendBack, port::rate_limit::retry_after_seconds};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use mcp_authflow::{SendBack, keys::PublishedKeys, port::rate_limit::retry_after_seconds};
 use mcp_authflow_types::{ErrorCode, ErrorResponse};
 
 /// A JSON answer that nobody may keep (RFC 6749 §5.1: `Cache-Control: no-store`).
@@ -20,6 +20,48 @@ pub(crate) fn json(status: StatusCode, body: String) -> Response {
         HeaderValue::from_static("nosniff"),
     );
     response
+}
+
+/// The key set, which everybody may keep for a while (RFC 7517 §8.5.2); 304 for whoever has it (RFC 9110 §13.1.2).
+pub(crate) fn key_set(keys: &PublishedKeys, asked: &HeaderMap) -> Response {
+    let mut response = if has_it(&keys.etag, asked) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let mut response = keys.body.to_string().into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/jwk-set+json"),
+        );
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        response
+    };
+    let headers = response.headers_mut();
+    let cache_control = format!("public, max-age={}", keys.max_age.as_secs());
+    for (name, value) in [
+        (header::CACHE_CONTROL, cache_control.as_str()),
+        (header::ETAG, &*keys.etag),
+    ] {
+        // Both are plain ASCII of our own.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// Whether `If-None-Match` names the tag, compared weakly (RFC 9110 §13.1.2).
+fn has_it(etag: &str, asked: &HeaderMap) -> bool {
+    asked
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == etag || tag == "*")
 }
 
 /// Success with nothing to say (RFC 7009 §2.2).

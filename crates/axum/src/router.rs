@@ -66,6 +66,12 @@ pub fn router(server: AuthorizationServer, interact: impl Interact) -> Router {
                 .fallback(|| allow("POST, OPTIONS")),
         )
         .route(
+            &at("/jwks"),
+            get(jwks)
+                .options(|| preflight("GET, HEAD, OPTIONS"))
+                .fallback(|| allow("GET, HEAD, OPTIONS")),
+        )
+        .route(
             &at("/token"),
             post(token)
                 .options(|| preflight("POST, OPTIONS"))
@@ -130,6 +136,14 @@ fn preflight(methods: &'static str) -> std::future::Ready<Response> {
 async fn metadata(State(edge): State<Edge>) -> Response {
     cors::open(match edge.server.metadata().await {
         Ok(metadata) => reply::json(StatusCode::OK, metadata.body()),
+        Err(error) => reply::error(&error),
+    })
+}
+
+/// RFC 7517 §5. Everybody may keep it, for as long as a new key is published before it signs.
+async fn jwks(State(edge): State<Edge>, headers: HeaderMap) -> Response {
+    cors::open(match edge.server.jwks().await {
+        Ok(keys) => reply::key_set(&keys, &headers),
         Err(error) => reply::error(&error),
     })
 }

@@ -4,7 +4,9 @@ use aws_lc_rs::{constant_time, digest, hmac};
 use mcp_authflow_types::hex;
 use zeroize::Zeroizing;
 
-/// The server key. It keys CSRF tokens, one-time links and short user codes, and will encrypt signing keys.
+use crate::seal::SealingKey;
+
+/// The server key. It keys CSRF tokens, one-time links and short user codes, and seals signing keys.
 ///
 /// ```
 /// use mcp_authflow_jose::ServerKey;
@@ -36,6 +38,20 @@ impl ServerKey {
     /// A digest of the key itself, by which a store recognises it. It gives nothing of the key away.
     pub fn fingerprint(&self) -> [u8; 32] {
         self.digest("fingerprint", &[])
+    }
+
+    /// A key that seals what is kept beside tokens and must not be read there, one purpose apart from the other.
+    ///
+    /// ```
+    /// use mcp_authflow_jose::ServerKey;
+    ///
+    /// let key = ServerKey::from_bytes([7; 32]);
+    /// let sealed = key.sealing_key("signing keys").seal([1; 12], b"kid", b"private");
+    /// assert!(key.sealing_key("signing keys").open(b"kid", &sealed).is_some());
+    /// assert!(key.sealing_key("another purpose").open(b"kid", &sealed).is_none());
+    /// ```
+    pub fn sealing_key(&self, purpose: &str) -> SealingKey {
+        SealingKey::derive(&*self.0, purpose)
     }
 
     /// HMAC-SHA-256 (RFC 2104) over the parts, each with its length in front, under a key of this purpose.

@@ -8,7 +8,7 @@ use mcp_authflow::{
             StoreResult,
         },
     },
-    record::{CodeBinding, Grant, GrantId, GrantedResource},
+    record::{CodeBinding, Grant, GrantId, GrantedResource, SigningAlgorithm},
 };
 use mcp_authflow_types::{ClientId, CodeChallenge, Resource, Timestamp, TokenHash};
 use tokio_postgres::{Row, types::Type};
@@ -18,6 +18,7 @@ use crate::{
     ask::Doubt,
     client::{self, client_columns, from_one_beside_client},
     row::{counter, did_something, digest, document, field, moment, optional_bytes, optional_moment, parsed},
+    signing_key::named,
     statement::Statement,
     token::{AccessColumns, RefreshColumns},
 };
@@ -60,7 +61,7 @@ macro_rules! standing_columns {
         concat!(
             $crate::grant::stands!(),
             " AS g_stands, g.resource_nos AS g_resource_nos, \
-             ARRAY(SELECT r.resource_no FROM authflow.resources r \
+             ARRAY(SELECT concat_ws(' ', r.resource_no, r.jwt_algorithm) FROM authflow.resources r \
              WHERE r.resource_no = ANY (g.resource_nos) AND r.removed_at IS NULL) AS g_registered"
         )
     };
@@ -319,24 +320,57 @@ pub(crate) fn read_with_standing(
         Standing::Ended
     };
     let approved: Vec<Option<i32>> = field(row, "g_resource_nos")?;
-    let registered: Vec<i32> = field(row, "g_registered")?;
+    let registered: Vec<Registered> = field::<Vec<&str>>(row, "g_registered")?
+        .into_iter()
+        .map(Registered::read)
+        .collect::<StoreResult<_>>()?;
     if approved.len() != grant.resources.len() {
         return Err(StoreError::Broken(
             "column resource_nos does not fit resources".to_owned(),
         ));
     }
     let is_gone = |resource: &Resource, approved: Option<i32>| match approved {
-        Some(number) => !registered.contains(&number),
+        Some(number) => !registered.iter().any(|one| one.number == number),
         None => !(resource_may_be_unregistered && resource.is_loopback()),
     };
     let resources = grant.resources.iter().map(|one| &one.resource).zip(approved);
-    let gone = resources.filter(|(resource, approved)| is_gone(resource, *approved));
-    let gone = gone.map(|(resource, _)| resource.clone()).collect();
+    let (mut gone, mut signed) = (Vec::new(), Vec::new());
+    for (resource, approved) in resources {
+        if is_gone(resource, approved) {
+            gone.push(resource.clone());
+        } else if let Some(algorithm) = registered
+            .iter()
+            .find(|one| Some(one.number) == approved)
+            .and_then(|one| one.algorithm)
+        {
+            signed.push((resource.clone(), algorithm));
+        }
+    }
     Ok(Some(GrantWithStanding {
         grant,
         standing,
         gone,
+        signed,
     }))
+}
+
+/// A registration that stands, and what signs access tokens for its resource.
+struct Registered {
+    number: i32,
+    algorithm: Option<SigningAlgorithm>,
+}
+
+impl Registered {
+    fn read(text: &str) -> StoreResult<Self> {
+        let (number, algorithm) = match text.split_once(' ') {
+            Some((number, algorithm)) => (number, Some(named(algorithm)?)),
+            None => (text, None),
+        };
+        let number = number
+            .parse()
+            .map_err(|_| StoreError::Broken("a registration has no number".to_owned()))?;
+        Ok(Self { number, algorithm })
+    }
 }
 
 fn read(row: &Row) -> StoreResult<Option<Grant>> {

@@ -17,7 +17,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `client` `resource` `interaction` `grant` `token` `user` `session` `replay` `upkeep` | the verbs of the port of that name, each file with its SQL |
+//! | `client` `resource` `interaction` `grant` `token` `user` `session` `signing_key` `replay` `upkeep` | the verbs of the port of that name, each file with its SQL |
 //! | `ask` | a verb's dealings with the database: deadline, connection, what is tried again |
 //! | `connection` | the pool, session settings, TLS |
 //! | `error` | SQLSTATE → [`StoreError`](mcp_authflow::port::StoreError) |
@@ -44,6 +44,7 @@ mod resource;
 mod row;
 mod schema;
 mod session;
+mod signing_key;
 mod statement;
 mod token;
 mod token_storage;

@@ -2,7 +2,7 @@
 
 use mcp_authflow::{
     port::store::{AddClient, AddResource, ResourceStore, StoreResult},
-    record::{Client, ResourceRecord},
+    record::{AccessTokenFormat, Client, ResourceRecord, SigningAlgorithm},
 };
 use mcp_authflow_types::Resource;
 use tokio_postgres::{
@@ -13,23 +13,32 @@ use tokio_postgres::{
 use crate::{
     PostgresStore, client,
     row::{did_something, document, field, moment, parsed},
+    signing_key::named,
     statement::Statement,
 };
 
 /// The columns of `authflow.resources r`.
 macro_rules! resource_columns {
     () => {
-        "r.resource AS r_resource, r.name AS r_name, r.scopes AS r_scopes, r.created_at AS r_created_at"
+        "r.resource AS r_resource, r.name AS r_name, r.scopes AS r_scopes, r.created_at AS r_created_at, \
+         r.jwt_algorithm AS r_jwt_algorithm"
     };
 }
 pub(crate) use resource_columns;
 
-pub(crate) const STATEMENTS: &[&Statement] = &[&ADD, &LIST, &REMOVE];
+pub(crate) const STATEMENTS: &[&Statement] = &[&ADD, &LIST, &SET_FORMAT, &REMOVE];
 
 static ADD: Statement = Statement {
-    sql: "INSERT INTO authflow.resources (equivalence_key, resource, name, scopes, created_at) \
-          VALUES ($1, $2, $3, $4, $5) ON CONFLICT (equivalence_key) WHERE removed_at IS NULL DO NOTHING RETURNING 1",
-    types: &[Type::TEXT, Type::TEXT, Type::TEXT, Type::JSONB, Type::INT8],
+    sql: "INSERT INTO authflow.resources (equivalence_key, resource, name, scopes, created_at, jwt_algorithm) \
+          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (equivalence_key) WHERE removed_at IS NULL DO NOTHING RETURNING 1",
+    types: &[
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::JSONB,
+        Type::INT8,
+        Type::TEXT,
+    ],
 };
 
 static LIST: Statement = Statement {
@@ -39,6 +48,12 @@ static LIST: Statement = Statement {
         " FROM authflow.resources r WHERE r.removed_at IS NULL ORDER BY r.resource_no"
     ),
     types: &[],
+};
+
+static SET_FORMAT: Statement = Statement {
+    sql: "WITH changed AS (UPDATE authflow.resources SET jwt_algorithm = $2 \
+          WHERE equivalence_key = $1 AND removed_at IS NULL RETURNING 1) SELECT count(*) AS done FROM changed",
+    types: &[Type::TEXT, Type::TEXT],
 };
 
 static REMOVE: Statement = Statement {
@@ -63,8 +78,12 @@ impl ResourceStore for PostgresStore {
         let key = resource.resource.equivalence_key();
         let (spelling, scopes) = (resource.resource.as_str(), Json(&resource.scopes));
         let created_at = resource.created_at.seconds();
+        let algorithm = algorithm(resource.access_token_format);
         let added = transaction
-            .rows(&ADD, &[&key, &spelling, &resource.name, &scopes, &created_at])
+            .rows(
+                &ADD,
+                &[&key, &spelling, &resource.name, &scopes, &created_at, &algorithm],
+            )
             .await?;
         if added.is_empty() {
             transaction.roll_back().await?;
@@ -83,10 +102,25 @@ impl ResourceStore for PostgresStore {
         rows.iter().filter_map(|row| read(row).transpose()).collect()
     }
 
+    async fn set_access_token_format(
+        &self,
+        resource: &Resource,
+        format: AccessTokenFormat,
+    ) -> StoreResult<bool> {
+        let (key, algorithm) = (resource.equivalence_key(), algorithm(format));
+        let (rows, _) = self.ask().write_again(&SET_FORMAT, &[&key, &algorithm]).await?;
+        did_something(&rows)
+    }
+
     async fn remove_resource(&self, resource: &Resource) -> StoreResult<bool> {
         let rows = self.ask().write(&REMOVE, &[&resource.equivalence_key()]).await?;
         did_something(&rows)
     }
+}
+
+/// A format as it is kept.
+fn algorithm(format: AccessTokenFormat) -> Option<&'static str> {
+    format.algorithm().map(SigningAlgorithm::as_str)
 }
 
 /// Reads the resource of a row, if the row has one.
@@ -98,6 +132,11 @@ pub(crate) fn read(row: &Row) -> StoreResult<Option<ResourceRecord>> {
         resource: parsed(row, "r_resource", Resource::parse)?,
         name: field(row, "r_name")?,
         scopes: document(row, "r_scopes")?,
+        access_token_format: AccessTokenFormat::by(
+            field::<Option<&str>>(row, "r_jwt_algorithm")?
+                .map(named)
+                .transpose()?,
+        ),
         created_at: moment(row, "r_created_at")?,
     }))
 }

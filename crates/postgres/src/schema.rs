@@ -36,6 +36,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "imported_tokens",
         sql: include_str!("../migrations/0004_imported_tokens.sql"),
     },
+    Migration {
+        number: 5,
+        name: "signing_keys",
+        sql: include_str!("../migrations/0005_signing_keys.sql"),
+    },
 ];
 
 /// The advisory lock of this store, `authflow` in ASCII: one node migrates, one node cleans up, one first account is made.

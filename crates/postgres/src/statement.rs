@@ -47,6 +47,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         crate::token::STATEMENTS,
         crate::user::STATEMENTS,
         crate::session::STATEMENTS,
+        crate::signing_key::STATEMENTS,
         crate::replay::STATEMENTS,
         crate::upkeep::STATEMENTS,
     ]

@@ -9,7 +9,7 @@ use mcp_authflow::{
         audit::AuditAction,
         store::{AddClient, AddResource, AddUser},
     },
-    record::{User, UserId},
+    record::{SigningAlgorithm, User, UserId},
 };
 use mcp_authflow_types::{
     ClientId, ClientSecret, GrantType, RedirectUri, Resource, Scope, TokenEndpointAuthMethod,
@@ -18,7 +18,7 @@ use mcp_authflow_types::{
 use crate::{
     cli::{
         client::{self, NewClient, application_type},
-        resource::{self, NewResource, read_scope},
+        resource::{self, FormatName, NewResource, read_scope},
         user,
     },
     config::{ConfigError, malformed},
@@ -55,6 +55,10 @@ struct BootstrapResource {
     name: String,
     introspection_client_id: ClientId,
     introspection_client_secret: String,
+    #[serde(default)]
+    access_token_format: FormatName,
+    #[serde(default)]
+    signing_algorithm: Option<String>,
     #[serde(default)]
     scope: Vec<BootstrapScope>,
 }
@@ -160,6 +164,13 @@ async fn add_user(user: BootstrapUser, accounts: &dyn AccountStore) -> anyhow::R
 
 async fn add_resource(resource: BootstrapResource, store: &dyn Store) -> anyhow::Result<()> {
     let (uri, client_id) = (resource.uri, resource.introspection_client_id);
+    let algorithm = resource
+        .signing_algorithm
+        .map(|name| {
+            SigningAlgorithm::parse(&name).context("signing_algorithm is neither \"ES256\" nor \"EdDSA\"")
+        })
+        .transpose()?;
+    let format = resource.access_token_format.by(algorithm)?;
     let new = NewResource {
         resource: uri.clone(),
         name: resource.name,
@@ -171,7 +182,7 @@ async fn add_resource(resource: BootstrapResource, store: &dyn Store) -> anyhow:
         client_id: client_id.clone(),
         secret: ClientSecret::bring(&resource.introspection_client_secret)?,
     };
-    match new.add(store, SystemClock.now()).await? {
+    match new.add_with(format, store, SystemClock.now()).await? {
         AddResource::Added => resource::note(&uri, Some(&client_id), "was added by the bootstrap file"),
         AddResource::Taken => {}
         AddResource::ClientTaken => anyhow::bail!("introspection_client_id is another client's already"),

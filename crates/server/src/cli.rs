@@ -1,14 +1,16 @@
 //! The command line: one verb a file.
 //!
-//! Verbs other than `serve` open the database directly, also beside a running server. What they change is noted in the
+//! Verbs other than `serve` and `protect` open the database directly, also beside a running server. What they change is noted in the
 //! audit trail, on standard error; what they were asked for goes to standard output. Exit codes: 0 done, 1 refused,
 //! 2 usage or configuration.
 
 pub(crate) mod client;
 mod config;
 mod import;
+mod keys;
 mod migrate;
 mod output;
+mod protect;
 pub(crate) mod resource;
 mod serve;
 mod token;
@@ -42,6 +44,7 @@ struct Cli {
 
 const EXAMPLES: &str = "Examples:
   authflow serve                                     start with everything at its default
+  authflow protect http://127.0.0.1:9000/mcp         the same, with sign-in in front of an MCP server
   authflow resource add http://127.0.0.1:8001/mcp --name 'Hello MCP' --scope 'hello:read=Say hello to you'
   authflow user add alice
   authflow config print                              every setting, and where it comes from
@@ -73,6 +76,8 @@ struct Common {
 enum Verb {
     /// Run the server
     Serve(serve::Serve),
+    /// Run the server in front of an MCP server, so that only people who signed in can call its tools
+    Protect(Box<protect::Protect>),
     /// Bring the database's schema up to date
     Migrate,
     /// Check or print the configuration
@@ -89,6 +94,9 @@ enum Verb {
     Resource(resource::ResourceVerb),
     /// Copy the live tokens of the Python package's tables, without signing anyone out
     Import(Box<import::ImportVerb>),
+    /// The keys that sign tokens
+    #[command(subcommand)]
+    Keys(keys::KeysVerb),
     /// Look into tokens, count and revoke them
     #[command(subcommand)]
     Token(token::TokenVerb),
@@ -145,17 +153,20 @@ async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result
             flags.push((key, value.clone()));
         }
     }
-    if let Verb::Serve(serve) = &verb {
-        flags.extend(serve.settings());
+    match &verb {
+        Verb::Serve(serve) => flags.extend(serve.settings()),
+        Verb::Protect(protect) => flags.extend(protect.settings()),
+        _ => {}
     }
     let config = Config::load(common.config.as_deref(), flags)?;
     let filter = match &verb {
-        Verb::Serve(_) => &config.log.filter,
+        Verb::Serve(_) | Verb::Protect(_) => &config.log.filter,
         _ => &config.log.verb_filter,
     };
     let _log = log::start(config.log.json, filter)?;
     match verb {
         Verb::Serve(serve) => serve.run(config).await,
+        Verb::Protect(protect) => protect.run(config).await,
         Verb::Migrate => migrate::run(&config, output).await,
         Verb::Config(verb) => verb.run(&config, output),
         Verb::User(verb) => with_store(&config, async |opened| verb.run(opened, &config, output).await).await,
@@ -168,6 +179,7 @@ async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result
         Verb::Import(verb) => {
             with_store(&config, async |opened| verb.run(opened, &config, output).await).await
         }
+        Verb::Keys(verb) => with_store(&config, async |opened| verb.run(opened, &config, output).await).await,
         Verb::Token(verb) => {
             with_store(&config, async |opened| verb.run(opened, &config, output).await).await
         }

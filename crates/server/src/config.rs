@@ -22,7 +22,7 @@ use mcp_authflow::{
     Settings, TrustedProxies,
     client_auth::private_key_jwt::AssertionPolicy,
     registration::InitialAccessTokens,
-    settings::{Lifetimes, Limits, RegistrationSettings},
+    settings::{KeySettings, Lifetimes, Limits, RegistrationSettings},
 };
 use mcp_authflow_fetch::Network;
 use mcp_authflow_jose::Algorithm;
@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) issuer: Issuer,
     /// Where it listens.
     pub(crate) listen: SocketAddr,
+    /// The folder of what is kept in files.
+    pub(crate) data_dir: PathBuf,
     /// Where state is kept.
     pub(crate) database: Database,
     /// The file of the server key; for PostgreSQL it must be named.
@@ -239,6 +241,7 @@ impl Config {
         Ok(Self {
             issuer,
             listen,
+            data_dir,
             database,
             server_key_file,
             tls,
@@ -439,7 +442,32 @@ fn read_settings(read: &mut Reader, issuer: &Issuer) -> Result<Settings, ConfigE
     settings.lifetimes = read_lifetimes(read, settings.lifetimes)?;
     settings.registration = read_registration(read, settings.registration)?;
     settings.limits = read_limits(read, settings.limits)?;
+    settings.keys = read_keys(read, settings.keys)?;
     Ok(settings)
+}
+
+/// The keys that sign tokens.
+fn read_keys(read: &mut Reader, default: KeySettings) -> Result<KeySettings, ConfigError> {
+    const ROTATE_EVERY: &str = "keys.rotate_every";
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut keys = default;
+    keys.publish_ahead = read.duration(
+        "keys.publish_ahead",
+        keys.publish_ahead,
+        Duration::from_secs(1)..=DAY,
+    )?;
+    let every = read.duration(ROTATE_EVERY, Duration::ZERO, Duration::ZERO..=3_650 * DAY)?;
+    if !every.is_zero() {
+        if every < keys.lead() {
+            let remedy = format!(
+                "write 0s for never, or at least {}s: that long a key is published before it signs",
+                keys.lead().as_secs()
+            );
+            return Err(read.wrong(ROTATE_EVERY, &format!("{}s", every.as_secs()), &remedy));
+        }
+        keys.rotate_every = Some(every);
+    }
+    Ok(keys)
 }
 
 /// What clients may sign to prove who they are.

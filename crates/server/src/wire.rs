@@ -13,7 +13,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use mcp_authflow::{
-    AuthorizationServer, Ports,
+    AuthorizationServer, KeyRing, Ports,
+    keys::RingPorts,
     memory::MemoryStore,
     port::{AccountStore, Clock, Entropy, OldTokens, Store, store::KeyFingerprint},
 };
@@ -24,7 +25,7 @@ use mcp_authflow_sqlite::{ServingLock, SqliteOptions, SqliteStore, lock_for_serv
 use self::fetch::Outbound;
 pub(crate) use self::shared::Shared;
 use crate::{
-    audit_trail::BoundedTrail,
+    audit_trail::{AuditTrail, BoundedTrail},
     config::{Config, Database},
     import::ReadThrough,
     system::{SinceStart, SystemClock, SystemEntropy},
@@ -125,6 +126,19 @@ impl Opened {
                 entropy: Arc::new(SystemEntropy),
                 audit: Arc::new(BoundedTrail::new(SinceStart::now())),
             },
+        )
+    }
+
+    /// The keys that sign tokens, for a verb that looks after them.
+    pub(crate) fn key_ring(&self, config: &Config) -> KeyRing {
+        KeyRing::new(
+            RingPorts {
+                store: self.store.clone(),
+                entropy: Arc::new(SystemEntropy),
+                audit: Arc::new(AuditTrail),
+                key: self.key.clone(),
+            },
+            &config.settings,
         )
     }
 
@@ -231,7 +245,7 @@ impl KeyFile {
 }
 
 /// Makes the data folder, for its owner alone, when it is not there.
-fn make_private_folder(folder: Option<&Path>) -> anyhow::Result<()> {
+pub(crate) fn make_private_folder(folder: Option<&Path>) -> anyhow::Result<()> {
     let Some(folder) = folder else { return Ok(()) };
     if folder.is_dir() {
         return Ok(());

@@ -9,10 +9,11 @@ use mcp_authflow::{
     record::{CodeBinding, Grant, GrantId, GrantedResource},
 };
 use mcp_authflow_types::{ClientId, CodeChallenge, Resource, Timestamp, TokenHash};
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params, types::FromSql as _};
 
 use crate::{
     SqliteStore, client,
+    signing_key::Named,
     sql::{Json, Text, in_one_snapshot, moment, moment_if_any, statements},
     token,
 };
@@ -56,7 +57,7 @@ macro_rules! standing_columns {
     () => {
         concat!(
             $crate::grant::stands!(),
-            " AS stands, g.registrations, (SELECT json_group_array(r.key) FROM json_each(g.registrations) j
+            " AS stands, g.registrations, (SELECT json_group_object(r.key, r.jwt_algorithm) FROM json_each(g.registrations) j
                 JOIN resources r ON r.number = j.value) AS registered"
         )
     };
@@ -151,17 +152,24 @@ pub(crate) fn grant_with_standing(
 ) -> rusqlite::Result<GrantWithStanding> {
     let grant = grant(row)?;
     let Json::<HashMap<String, i64>>(registrations) = row.get("registrations")?;
-    let Json::<Vec<String>>(registered) = row.get("registered")?;
+    let Json::<HashMap<String, Option<String>>>(registered) = row.get("registered")?;
     let is_gone = |resource: &Resource| {
         let key = resource.equivalence_key();
         if registrations.contains_key(key) {
-            !registered.iter().any(|one| one == key)
+            !registered.contains_key(key)
         } else {
             !(resource_may_be_unregistered && resource.is_loopback())
         }
     };
     let resources = grant.resources.iter().map(|one| &one.resource);
-    let gone = resources.filter(|one| is_gone(one)).cloned().collect();
+    let gone = resources.clone().filter(|one| is_gone(one)).cloned().collect();
+    let mut signed = Vec::new();
+    for one in resources {
+        if let Some(Some(name)) = registered.get(one.equivalence_key()) {
+            let Named(algorithm) = Named::column_result(name.as_str().into())?;
+            signed.push((one.clone(), algorithm));
+        }
+    }
     Ok(GrantWithStanding {
         grant,
         standing: if row.get("stands")? {
@@ -170,6 +178,7 @@ pub(crate) fn grant_with_standing(
             Standing::Ended
         },
         gone,
+        signed,
     })
 }
 

@@ -41,6 +41,7 @@ mod readers;
 mod replay;
 mod resource;
 mod session;
+mod signing_key;
 mod sql;
 mod token;
 mod token_storage;

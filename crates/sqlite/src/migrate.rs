@@ -37,6 +37,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "imported_tokens",
         sql: include_str!("../migrations/0004_imported_tokens.sql"),
     },
+    Migration {
+        number: 5,
+        name: "signing_keys",
+        sql: include_str!("../migrations/0005_signing_keys.sql"),
+    },
 ];
 
 /// What is kept about migrations themselves.
@@ -171,6 +176,7 @@ mod tests {
             crate::replay::STATEMENTS,
             crate::resource::STATEMENTS,
             crate::session::STATEMENTS,
+            crate::signing_key::STATEMENTS,
             crate::token::STATEMENTS,
             crate::upkeep::STATEMENTS,
             crate::user::STATEMENTS,

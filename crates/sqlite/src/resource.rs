@@ -4,23 +4,25 @@ use std::sync::Arc;
 
 use mcp_authflow::{
     port::store::{AddClient, AddResource, ResourceStore, StoreResult},
-    record::{Client, ResourceRecord},
+    record::{AccessTokenFormat, Client, ResourceRecord, SigningAlgorithm},
 };
 use mcp_authflow_types::Resource;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use crate::{
     SqliteStore, client,
+    signing_key::Named,
     sql::{Json, Text, moment, statements},
 };
 
 statements! {
-    ADD = "INSERT INTO resources (key, uri, name, scopes, created_at)
-        VALUES (:key, :uri, :name, :scopes, :created_at)
+    ADD = "INSERT INTO resources (key, uri, name, scopes, jwt_algorithm, created_at)
+        VALUES (:key, :uri, :name, :scopes, :jwt_algorithm, :created_at)
         ON CONFLICT (key) DO NOTHING";
     LOAD = "SELECT * FROM resources WHERE key = :key";
     FIRST_TWO = "SELECT * FROM resources ORDER BY number LIMIT 2";
     LIST = "SELECT * FROM resources ORDER BY number";
+    SET_FORMAT = "UPDATE resources SET jwt_algorithm = :jwt_algorithm WHERE key = :key";
     REMOVE = "DELETE FROM resources WHERE key = :key";
     REMOVE_INTROSPECTORS = "UPDATE clients SET is_removed = 1, generation = generation + 1
         WHERE introspects = :key AND NOT is_removed";
@@ -29,10 +31,12 @@ statements! {
 fn resource(row: &Row<'_>) -> rusqlite::Result<ResourceRecord> {
     let Text(resource) = row.get("uri")?;
     let Json(scopes) = row.get("scopes")?;
+    let algorithm: Option<Named> = row.get("jwt_algorithm")?;
     Ok(ResourceRecord {
         resource,
         name: row.get("name")?,
         scopes,
+        access_token_format: AccessTokenFormat::by(algorithm.map(|Named(algorithm)| algorithm)),
         created_at: moment(row, "created_at")?,
     })
 }
@@ -78,6 +82,7 @@ fn add(
         ":uri": record.resource.as_str(),
         ":name": record.name,
         ":scopes": Json(&record.scopes),
+        ":jwt_algorithm": record.access_token_format.algorithm().map(SigningAlgorithm::as_str),
         ":created_at": record.created_at.seconds(),
     })?;
     if added == 0 {
@@ -108,6 +113,22 @@ impl ResourceStore for SqliteStore {
                 .prepare_cached(LIST)?
                 .query_map([], resource)?
                 .collect()
+        })
+        .await
+    }
+
+    async fn set_access_token_format(
+        &self,
+        resource: &Resource,
+        format: AccessTokenFormat,
+    ) -> StoreResult<bool> {
+        let resource = resource.clone();
+        self.write(move |connection| {
+            let set = connection.prepare_cached(SET_FORMAT)?.execute(named_params! {
+                ":key": resource.equivalence_key(),
+                ":jwt_algorithm": format.algorithm().map(SigningAlgorithm::as_str),
+            })?;
+            Ok(set == 1)
         })
         .await
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use mcp_authflow::{
     port::{Store, store::AddClient, store::AddResource},
-    record::{Client, ClientOrigin, ClientProfile, ResourceRecord, ScopeDescription},
+    record::{AccessTokenFormat, Client, ClientOrigin, ClientProfile, ResourceRecord, ScopeDescription},
 };
 use mcp_authflow_types::{
     ApplicationType, ClientId, GrantType, RedirectUri, Resource, Scope, ScopeToken, Timestamp,
@@ -121,6 +121,7 @@ pub async fn add_resource(store: &dyn Store, uri: &str, scopes: &[&str], introsp
                 description: format!("May {token}"),
             })
             .collect(),
+        access_token_format: AccessTokenFormat::Opaque,
         created_at: Timestamp::from_seconds(0),
     };
     let mut introspector = confidential(introspector, &[], TokenEndpointAuthMethod::ClientSecretBasic);

@@ -50,6 +50,7 @@ pub mod resource;
 pub mod sample;
 pub mod scene;
 pub mod session;
+pub mod signing_key;
 pub mod standing;
 pub mod upkeep;
 pub mod user;
@@ -220,6 +221,14 @@ macro_rules! store_contract {
             session: an_ended_session_is_gone;
             session: a_session_remembers_its_last_use;
             session: an_expired_session_is_still_read;
+            signing_key: signing_keys_are_read_back_in_the_order_in_which_they_were_added;
+            signing_key: a_signing_key_is_added_behind_the_newest_of_its_algorithm_alone;
+            signing_key: one_of_many_racing_first_signing_keys_is_added;
+            signing_key: one_of_many_racing_next_signing_keys_is_added;
+            signing_key: a_signing_keys_longest_life_grows_and_never_shrinks;
+            signing_key: a_removed_signing_key_is_gone_and_its_predecessor_the_newest;
+            signing_key: a_resource_remembers_how_its_tokens_are_made;
+            signing_key: a_grant_tells_how_tokens_for_its_resources_are_made;
             replay: what_is_used_once_is_a_replay_ever_after;
             replay: one_owners_identifiers_do_not_block_anothers;
             replay: one_of_many_racing_callers_is_the_first;
@@ -266,6 +275,7 @@ mod tests {
             ("replay", include_str!("contract/replay.rs")),
             ("resource", include_str!("contract/resource.rs")),
             ("session", include_str!("contract/session.rs")),
+            ("signing_key", include_str!("contract/signing_key.rs")),
             ("standing", include_str!("contract/standing.rs")),
             ("upkeep", include_str!("contract/upkeep.rs")),
             ("user", include_str!("contract/user.rs")),

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use mcp_authflow::{
@@ -11,17 +12,17 @@ use mcp_authflow::{
     port::{
         OneTimeUse, RecordOnce, Replay, StoreError,
         store::{
-            AccessTokenPeek, AddClient, AddResource, BeginDevice, ClaimDevice, ClientStore,
+            AccessTokenPeek, AddClient, AddResource, AddSigningKey, BeginDevice, ClaimDevice, ClientStore,
             ClientWithResources, CloseInteraction, Closing, CodePeek, DeviceCodeStore, GrantStore,
             GrantSummary, ImportToken, ImportedEntry, ImportedTokenStore, InteractionStore, IssueAccessToken,
             KeyFingerprint, NewTokens, PollDevice, Purged, RedeemCode, RefreshTokenPeek, ResourceStore,
-            RotateRefreshToken, Rotation, StoreResult, TokenCounts, TokenStore, UpkeepStore,
+            RotateRefreshToken, Rotation, SigningKeyStore, StoreResult, TokenCounts, TokenStore, UpkeepStore,
         },
         token_storage::TokenKind,
     },
     record::{
-        AccessTokenRecord, Client, DeviceCodeRecord, GrantId, GrantedResource, ImportedToken, Interaction,
-        InteractionId, ResourceRecord,
+        AccessTokenFormat, AccessTokenRecord, Client, DeviceCodeRecord, GrantId, GrantedResource,
+        ImportedToken, Interaction, InteractionId, ResourceRecord, SigningKeyRecord,
     },
 };
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash, secret::ExpiryBucket};
@@ -187,6 +188,7 @@ hand_on! {
     ResourceStore RESOURCE_VERBS {
         add_resource(resource: &ResourceRecord, introspector: &Client) -> AddResource;
         list_resources() -> Vec<ResourceRecord>;
+        set_access_token_format(resource: &Resource, format: AccessTokenFormat) -> bool;
         remove_resource(resource: &Resource) -> bool;
     }
     InteractionStore INTERACTION_VERBS {
@@ -223,6 +225,12 @@ hand_on! {
         import_tokens(tokens: &[ImportedToken], now: Timestamp) -> Vec<ImportToken>;
         find_imported(kind: TokenKind, token: &TokenHash) -> Option<ImportedEntry>;
         claim_imported(token: &TokenHash) -> bool;
+    }
+    SigningKeyStore SIGNING_KEY_VERBS {
+        add_signing_key(key: &SigningKeyRecord, after: Option<&str>) -> AddSigningKey;
+        list_signing_keys() -> Vec<SigningKeyRecord>;
+        extend_signing_key(key_id: &str, longest_life: Duration) -> bool;
+        remove_signing_key(key_id: &str) -> bool;
     }
     UpkeepStore UPKEEP_VERBS {
         probe(now: Timestamp) -> Timestamp;

@@ -13,6 +13,7 @@ pub struct ServerMetadata {
     issuer: String,
     authorization_endpoint: String,
     token_endpoint: String,
+    jwks_uri: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
     device_authorization_endpoint: String,
@@ -53,6 +54,7 @@ impl ServerMetadata {
             issuer: issuer.to_string(),
             authorization_endpoint: issuer.endpoint("/authorize"),
             token_endpoint: issuer.endpoint("/token"),
+            jwks_uri: issuer.endpoint("/jwks"),
             registration_endpoint: registration.then(|| issuer.endpoint("/register")),
             device_authorization_endpoint: issuer.endpoint("/device_authorization"),
             revocation_endpoint: issuer.endpoint("/revoke"),
@@ -168,7 +170,7 @@ mod tests {
                 .unwrap()
                 .contains(&"none".into())
         );
-        assert!(!object.contains_key("jwks_uri"));
+        assert_eq!(object["jwks_uri"], "https://a.example/t/jwks");
         assert_eq!(object["client_id_metadata_document_supported"], false);
         assert!(
             !ServerMetadata::new(&issuer, &Scope::empty(), false)

@@ -10,6 +10,8 @@
 //! | device code | `mcpdc_` | none | the same |
 //! | client secret | `mcpcs_` | none | the same |
 //!
+//! An access token may be a JWT instead (RFC 9068), where its resource wants one; it then lies in the bucket of its `exp`.
+//!
 //! The prefix lets secret scanners find a leaked one; the checksum lets garbage be refused without a look-up; the bucket
 //! lets a look-up and an expiry touch one partition. None of the three is secret: the 256 bits are.
 //!
@@ -24,7 +26,7 @@ use sha2::Digest as _;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::Timestamp;
+use crate::{Issuer, Timestamp};
 
 /// SHA-256 of a secret: the only form in which a store ever sees one.
 #[derive(Clone, Copy, Eq, PartialOrd, Ord)]
@@ -147,10 +149,19 @@ macro_rules! secret {
     };
 }
 
-secret! {
-    /// An access token (RFC 6749 §1.4).
-    AccessToken, "access token", "mcpat_"
+/// An access token (RFC 6749 §1.4): opaque, or a JWT (RFC 9068).
+#[derive(Clone)]
+pub struct AccessToken {
+    text: Zeroizing<String>,
+    bucket: ExpiryBucket,
 }
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken(…)")
+    }
+}
+
 secret! {
     /// A refresh token (RFC 6749 §1.5).
     RefreshToken, "refresh token", "mcprt_"
@@ -169,19 +180,66 @@ secret! {
 }
 
 impl AccessToken {
-    /// Mints a token that lies in the bucket of its expiry hour.
+    /// What every opaque one begins with.
+    pub const PREFIX: &'static str = "mcpat_";
+    /// The longest JWT that is read as an access token, in bytes.
+    pub const MAX_SIGNED_BYTES: usize = 16 * 1024;
+
+    /// Mints an opaque token that lies in the bucket of its expiry hour.
     pub fn mint(random: &[u8; 32], expires_at: Timestamp) -> Self {
-        Self(mint(Self::PREFIX, Some(Self::bucket_of(expires_at)), random))
+        let bucket = Self::bucket_of(expires_at);
+        Self {
+            text: mint(Self::PREFIX, Some(bucket), random),
+            bucket,
+        }
     }
 
-    /// Reads a token that we may have minted.
+    /// Takes a JWT that was just signed, with the time that its `exp` says.
+    pub fn signed(jwt: String, expires_at: Timestamp) -> Self {
+        Self {
+            text: Zeroizing::new(jwt),
+            bucket: Self::bucket_of(expires_at),
+        }
+    }
+
+    /// Reads an opaque token that we may have minted.
     ///
     /// # Errors
     /// [`Malformed`] when prefix, length, alphabet or checksum are wrong.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         read(Self::PREFIX, true, text)
-            .map(|_| Self(Zeroizing::new(text.to_owned())))
+            .map(|bucket| Self {
+                text: Zeroizing::new(text.to_owned()),
+                bucket,
+            })
             .ok_or(Malformed("access token"))
+    }
+
+    /// Reads a JWT that says it is an access token (`typ` is `at+jwt`) of this issuer.
+    ///
+    /// # Security
+    /// No signature is checked. What it says of its end only tells where to look for its digest, and a digest is found
+    /// there or not: what nobody issued is in no store.
+    ///
+    /// # Errors
+    /// [`Malformed`]
+    pub fn parse_signed(text: &str, issuer: &Issuer) -> Result<Self, Malformed> {
+        signed_bucket(text, issuer)
+            .map(|bucket| Self {
+                text: Zeroizing::new(text.to_owned()),
+                bucket,
+            })
+            .ok_or(Malformed("signed access token"))
+    }
+
+    /// The secret text: for the one answer in which it leaves the server.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// The digest that stands for it in a store and in comparisons.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(&self.text)
     }
 
     /// The hour since the epoch in which a token with this expiry lies.
@@ -190,11 +248,36 @@ impl AccessToken {
     }
 
     /// The bucket spelled in the token.
-    pub fn bucket(&self) -> ExpiryBucket {
-        read_base62(&self.0[PREFIX_CHARS..PREFIX_CHARS + BUCKET_CHARS])
-            .and_then(|bucket| u32::try_from(bucket).ok())
-            .unwrap_or(0)
+    pub const fn bucket(&self) -> ExpiryBucket {
+        self.bucket
     }
+}
+
+/// The bucket of a JWT by what it says of itself.
+fn signed_bucket(text: &str, issuer: &Issuer) -> Option<ExpiryBucket> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        typ: String,
+    }
+    #[derive(serde::Deserialize)]
+    struct Payload {
+        iss: String,
+        exp: i64,
+    }
+    // Every JSON object begins so in base64url.
+    if !text.starts_with("eyJ") || text.len() > AccessToken::MAX_SIGNED_BYTES {
+        return None;
+    }
+    let mut parts = text.split('.');
+    let (header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let decode = |part| base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(part).ok();
+    let Header { typ } = serde_json::from_slice(&decode(header)?).ok()?;
+    let Payload { iss, exp } = serde_json::from_slice(&decode(payload)?).ok()?;
+    let is_ours = typ.eq_ignore_ascii_case("at+jwt") && iss == issuer.as_str() && exp >= 0;
+    is_ours.then(|| AccessToken::bucket_of(Timestamp::from_seconds(exp)))
 }
 
 impl RefreshToken {
@@ -368,12 +451,14 @@ impl fmt::Debug for ForeignToken {
 }
 
 impl PresentedToken {
-    /// Reads the kind off the form.
-    pub fn parse(text: &str) -> Self {
+    /// Reads the kind off the form. A JWT counts as ours when it says so: see [`AccessToken::parse_signed`].
+    pub fn parse(text: &str, issuer: &Issuer) -> Self {
         if let Ok(token) = AccessToken::parse(text) {
             Self::Access(token)
         } else if let Ok(token) = RefreshToken::parse(text) {
             Self::Refresh(token)
+        } else if let Ok(token) = AccessToken::parse_signed(text, issuer) {
+            Self::Access(token)
         } else {
             Self::Foreign(ForeignToken::present(text))
         }
@@ -436,6 +521,63 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
     use super::*;
 
+    fn issuer() -> Issuer {
+        Issuer::parse("https://a.example").unwrap()
+    }
+
+    fn jwt(header: &str, payload: &str) -> String {
+        let encode = |part: &str| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(part);
+        format!("{}.{}.c2ln", encode(header), encode(payload))
+    }
+
+    /// RFC 9068 §2.1
+    #[test]
+    fn a_jwt_is_one_of_ours_only_when_it_says_so() {
+        const HEADER: &str = r#"{"alg":"ES256","kid":"k","typ":"at+jwt"}"#;
+        const PAYLOAD: &str = r#"{"iss":"https://a.example","exp":1790000000,"sub":"u_1"}"#;
+        let text = jwt(HEADER, PAYLOAD);
+        let PresentedToken::Access(token) = PresentedToken::parse(&text, &issuer()) else {
+            panic!("not an access token")
+        };
+        assert_eq!(token.bucket(), 1_790_000_000 / 3_600);
+        assert_eq!(token.hash(), TokenHash::of(&text));
+        assert_eq!(
+            AccessToken::signed(text.clone(), Timestamp::from_seconds(1_790_000_000)).bucket(),
+            token.bucket()
+        );
+        for (header, payload) in [
+            (r#"{"alg":"ES256"}"#, PAYLOAD),
+            (r#"{"typ":"JWT"}"#, PAYLOAD),
+            (r#"{"typ":["at+jwt"]}"#, PAYLOAD),
+            ("[]", PAYLOAD),
+            (HEADER, r#"{"iss":"https://b.example","exp":1790000000}"#),
+            (HEADER, r#"{"iss":"https://a.example/","exp":1790000000}"#),
+            (HEADER, r#"{"iss":"https://a.example","exp":"1790000000"}"#),
+            (HEADER, r#"{"iss":"https://a.example","exp":-1}"#),
+            (HEADER, r#"{"iss":"https://a.example","exp":1,"exp":1790000000}"#),
+            (HEADER, r#"{"iss":"https://a.example"}"#),
+            (HEADER, "not json"),
+        ] {
+            let text = jwt(header, payload);
+            let read = PresentedToken::parse(&text, &issuer());
+            assert!(matches!(read, PresentedToken::Foreign(_)), "{header} {payload}");
+        }
+        for text in [
+            format!("{text}.x"),
+            text.rsplit_once('.').unwrap().0.to_owned(),
+            format!("{text}{}", "A".repeat(AccessToken::MAX_SIGNED_BYTES)),
+            "eyJ".to_owned(),
+        ] {
+            let read = PresentedToken::parse(&text, &issuer());
+            assert!(matches!(read, PresentedToken::Foreign(_)));
+        }
+        let far = jwt(HEADER, r#"{"iss":"https://a.example","exp":9223372036854775807}"#);
+        assert_eq!(
+            AccessToken::parse_signed(&far, &issuer()).unwrap().bucket(),
+            u32::MAX
+        );
+    }
+
     /// S-082
     #[test]
     fn a_device_code_is_random_enough_whatever_its_form() {
@@ -472,7 +614,7 @@ mod tests {
             1_790_000_000 / 86_400
         );
         assert!(matches!(
-            PresentedToken::parse(refresh.expose()),
+            PresentedToken::parse(refresh.expose(), &issuer()),
             PresentedToken::Refresh(_)
         ));
         assert!(AccessToken::parse(refresh.expose()).is_err());
@@ -498,7 +640,7 @@ mod tests {
     #[test]
     fn nothing_secret_is_shown_by_debug() {
         let token = ClientSecret::mint(&[1; 32]);
-        let shown = format!("{token:?} {:?}", PresentedToken::parse(token.expose()));
+        let shown = format!("{token:?} {:?}", PresentedToken::parse(token.expose(), &issuer()));
         assert!(!shown.contains(&token.expose()[6..20]), "{shown}");
     }
 }

@@ -32,7 +32,7 @@ impl AuthorizationServer {
             .ok_or_else(|| ErrorResponse::missing("token"))?;
         let presented = self.presented(request)?;
         let id = &presented.client_id;
-        let token = PresentedToken::parse(token);
+        let token = PresentedToken::parse(token, &self.settings().issuer);
         let (client, found) = match &token {
             PresentedToken::Access(token) => {
                 let unregistered = self.settings().accept_unregistered_loopback_resources;

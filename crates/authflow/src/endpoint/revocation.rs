@@ -29,7 +29,7 @@ impl AuthorizationServer {
             .ok_or_else(|| ErrorResponse::missing("token"))?;
         let presented = self.presented(request)?;
         let id = &presented.client_id;
-        let (hash, owner, grant) = match PresentedToken::parse(token) {
+        let (hash, owner, grant) = match PresentedToken::parse(token, &self.settings().issuer) {
             PresentedToken::Access(token) => {
                 let (hash, bucket) = (token.hash(), token.bucket());
                 let peek = self.store().peek_access_token(&hash, bucket, id, true).await?;

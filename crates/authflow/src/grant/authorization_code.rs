@@ -179,16 +179,19 @@ pub(crate) async fn run(
     };
 
     let grant = &found.grant;
-    let minted = server.mint(
-        TokenPlan {
-            grant,
-            resource: &granted.resource,
-            access_scope: access_scope(granted),
-            said_scope: granted.scope.clone(),
-            with_refresh_token: grant.offline_access && client.may_use(GrantType::RefreshToken),
-        },
-        now,
-    );
+    let minted = server
+        .mint(
+            TokenPlan {
+                grant,
+                resource: &granted.resource,
+                format: found.access_token_format(&granted.resource),
+                access_scope: access_scope(granted),
+                said_scope: granted.scope.clone(),
+                with_refresh_token: grant.offline_access && client.may_use(GrantType::RefreshToken),
+            },
+            now,
+        )
+        .await?;
     let reason = match server
         .store()
         .redeem_code(&code.hash(), &minted.tokens, now)

@@ -1,12 +1,13 @@
 //! The client credentials grant (RFC 6749 §4.4): a machine acts for itself. There is never a refresh token (§4.4.3).
 
 use mcp_authflow_types::{
-    AccessToken, ErrorCode, ErrorResponse, Form, GrantType, Resource, Scope, ScopeToken, Timestamp,
-    TokenResponse, scope::OFFLINE_ACCESS,
+    ErrorCode, ErrorResponse, Form, GrantType, Resource, Scope, ScopeToken, Timestamp, TokenResponse,
+    scope::OFFLINE_ACCESS,
 };
 
 use super::read_resource;
 use crate::{
+    access_token::Said,
     client_auth::{AuthenticatedClient, Presented},
     port::{
         AuditEvent, AuditOutcome,
@@ -125,7 +126,17 @@ pub(crate) async fn run(
         decide(&client, &resources, &params).map_err(|reason| refuse(server, request, &client, reason))?;
 
     let expires_at = now + server.settings().lifetimes.access_token;
-    let access_token = AccessToken::mint(&server.entropy().draw(), expires_at);
+    let said = Said {
+        client_id: &client.id,
+        subject: client.id.as_str(),
+        resource: &resource.resource,
+        scope: &scope,
+        issued_at: now,
+        expires_at,
+    };
+    let access_token = server
+        .make_access_token(resource.access_token_format, said)
+        .await?;
     let record = AccessTokenRecord {
         hash: access_token.hash(),
         bucket: access_token.bucket(),

@@ -246,16 +246,19 @@ pub(crate) async fn run(
         return Err(exchange.refuse(Some(grant), Reason::UsedElsewhere));
     }
     let context = context(&client, &plan);
-    let minted = server.mint(
-        TokenPlan {
-            grant,
-            resource: &plan.granted.resource,
-            access_scope: plan.access_scope,
-            said_scope: plan.said_scope,
-            with_refresh_token: true,
-        },
-        now,
-    );
+    let minted = server
+        .mint(
+            TokenPlan {
+                grant,
+                resource: &plan.granted.resource,
+                format: found.grant.access_token_format(&plan.granted.resource),
+                access_scope: plan.access_scope,
+                said_scope: plan.said_scope,
+                with_refresh_token: true,
+            },
+            now,
+        )
+        .await?;
     let reason = match exchange.rotate(token, found, &minted, &context).await? {
         RotateRefreshToken::Rotated => {
             exchange.allow(grant, "rotated", &minted.tokens.access_token.hash);
@@ -396,8 +399,10 @@ fn seal(token: &str, nonce: [u8; 12], context: &[u8], minted: &Minted) -> Vec<u8
 fn open(token: &str, context: &[u8], sealed: &[u8], now: Timestamp) -> Option<TokenResponse> {
     let text = SealingKey::derive(token.as_bytes(), PURPOSE).open(context, sealed)?;
     let answer: Sealed<'_> = serde_json::from_slice(&text).ok()?;
+    let access_token = AccessToken::parse(&answer.access_token)
+        .unwrap_or_else(|_| AccessToken::signed(answer.access_token.into_owned(), answer.expires_at));
     Some(TokenResponse {
-        access_token: AccessToken::parse(&answer.access_token).ok()?,
+        access_token,
         expires_in: answer.expires_at.since(now).as_secs(),
         refresh_token: Some(RefreshToken::parse(&answer.refresh_token).ok()?),
         scope: answer.scope,

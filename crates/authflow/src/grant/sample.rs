@@ -103,5 +103,6 @@ pub(super) fn grant() -> GrantWithStanding {
         grant,
         standing: Standing::Live,
         gone: Vec::new(),
+        signed: Vec::new(),
     }
 }

@@ -100,8 +100,13 @@ impl State {
             let registration = kept.registrations.get(one).copied();
             self.resource_stands(one, registration, resource_may_be_unregistered)
         };
+        let signed = |one: &Resource| {
+            let registered = self.resources.get(kept.registrations.get(one)?)?;
+            Some((one.clone(), registered.access_token_format.algorithm()?))
+        };
         let resources = kept.grant.resources.iter().map(|one| &one.resource);
         GrantWithStanding {
+            signed: resources.clone().filter_map(signed).collect(),
             standing: self.standing(&kept.grant),
             grant: kept.grant.clone(),
             gone: resources.filter(|one| !stands(one)).cloned().collect(),

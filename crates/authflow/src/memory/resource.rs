@@ -7,7 +7,7 @@ use mcp_authflow_types::{ClientId, Resource};
 use super::{MemoryStore, State};
 use crate::{
     port::store::{AddClient, AddResource, ResourceStore, StoreResult},
-    record::{Client, ResourceRecord},
+    record::{AccessTokenFormat, Client, ResourceRecord},
 };
 
 impl State {
@@ -64,6 +64,21 @@ impl ResourceStore for MemoryStore {
             .values()
             .map(|one| (**one).clone())
             .collect())
+    }
+
+    async fn set_access_token_format(
+        &self,
+        resource: &Resource,
+        format: AccessTokenFormat,
+    ) -> StoreResult<bool> {
+        let mut state = self.state();
+        let Some(number) = state.resource_numbers.get(resource).copied() else {
+            return Ok(false);
+        };
+        if let Some(record) = state.resources.get_mut(&number) {
+            Arc::make_mut(record).access_token_format = format;
+        }
+        Ok(true)
     }
 
     async fn remove_resource(&self, resource: &Resource) -> StoreResult<bool> {

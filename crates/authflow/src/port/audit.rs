@@ -58,6 +58,8 @@ pub enum AuditAction {
     SignOut,
     /// An account was made or changed.
     Account,
+    /// A signing key was made or retired.
+    SigningKey,
     /// A token that another program minted was taken in.
     Import,
 }
@@ -80,6 +82,7 @@ impl AuditAction {
             Self::Register => "register",
             Self::SignIn => "sign_in",
             Self::SignOut => "sign_out",
+            Self::SigningKey => "signing_key",
             Self::Import => "import",
             Self::Account => "account",
         }

@@ -15,6 +15,7 @@ mod imported_token;
 mod interaction;
 mod resource;
 mod session;
+mod signing_key;
 mod token;
 mod upkeep;
 mod user;
@@ -26,6 +27,7 @@ pub use imported_token::{ImportToken, ImportedEntry, ImportedTokenStore};
 pub use interaction::{CloseInteraction, Closing, InteractionStore};
 pub use resource::{AddResource, ResourceStore};
 pub use session::SessionStore;
+pub use signing_key::{AddSigningKey, SigningKeyStore};
 pub use token::{
     AccessTokenPeek, IssueAccessToken, LiveAccessToken, NewTokens, RefreshTokenPeek, RefreshTokenWithGrant,
     RotateRefreshToken, Rotation, TokenStore,
@@ -64,6 +66,7 @@ pub trait Store:
     + GrantStore
     + TokenStore
     + ImportedTokenStore
+    + SigningKeyStore
     + UpkeepStore
     + Replay
 {
@@ -77,6 +80,7 @@ impl<
         + GrantStore
         + TokenStore
         + ImportedTokenStore
+        + SigningKeyStore
         + UpkeepStore
         + Replay,
 > Store for T

@@ -2,6 +2,8 @@
 
 use mcp_authflow_types::{Resource, Scope, ScopeToken, Timestamp};
 
+use super::SigningAlgorithm;
+
 /// A registered resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceRecord {
@@ -11,8 +13,43 @@ pub struct ResourceRecord {
     pub name: String,
     /// What can be allowed there, in the order in which it is shown.
     pub scopes: Vec<ScopeDescription>,
+    /// How access tokens for it are made.
+    pub access_token_format: AccessTokenFormat,
     /// When it was registered.
     pub created_at: Timestamp,
+}
+
+/// How access tokens for a resource are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccessTokenFormat {
+    /// Random text that only this server can tell about: whoever gets one asks, and a revocation counts at once.
+    #[default]
+    Opaque,
+    /// A JWT (RFC 9068) that says by itself what it is good for, until it expires; signed by this algorithm.
+    Jwt(SigningAlgorithm),
+}
+
+impl AccessTokenFormat {
+    /// The algorithm of a JWT.
+    pub const fn algorithm(self) -> Option<SigningAlgorithm> {
+        match self {
+            Self::Opaque => None,
+            Self::Jwt(algorithm) => Some(algorithm),
+        }
+    }
+
+    /// The name in configurations: `opaque` or `jwt`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opaque => "opaque",
+            Self::Jwt(_) => "jwt",
+        }
+    }
+
+    /// A JWT by this algorithm; opaque without one. What a store keeps.
+    pub fn by(algorithm: Option<SigningAlgorithm>) -> Self {
+        algorithm.map_or(Self::Opaque, Self::Jwt)
+    }
 }
 
 /// A scope in plain words. A store keeps the list of them as one JSON document.

@@ -27,6 +27,7 @@ async fn what_works_is_said_and_nothing_else() {
             "issuer": "https://auth.example",
             "authorization_endpoint": "https://auth.example/authorize",
             "token_endpoint": "https://auth.example/token",
+            "jwks_uri": "https://auth.example/jwks",
             "registration_endpoint": "https://auth.example/register",
             "device_authorization_endpoint": "https://auth.example/device_authorization",
             "revocation_endpoint": "https://auth.example/revoke",

@@ -1,12 +1,18 @@
-//! `authflow resource add|list|remove`.
+//! `authflow resource add|list|set|remove`.
 
-use clap::Subcommand;
+use clap::{
+    Args, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use mcp_authflow::{
     port::{
         Audit as _, AuditEvent, AuditOutcome, Clock as _, Entropy, Store, audit::AuditAction,
         store::AddResource,
     },
-    record::{Client, ClientOrigin, ClientProfile, ResourceRecord, ScopeDescription},
+    record::{
+        AccessTokenFormat, Client, ClientOrigin, ClientProfile, ResourceRecord, ScopeDescription,
+        SigningAlgorithm,
+    },
 };
 use mcp_authflow_types::{
     ApplicationType, ClientId, ClientSecret, Resource, ScopeToken, Timestamp, TokenEndpointAuthMethod,
@@ -49,14 +55,71 @@ The first scope is the one that a client gets which asks for none.")]
         /// Print nothing but PREFIX_CLIENT_ID=… and PREFIX_CLIENT_SECRET=…, for an environment file
         #[arg(long, value_name = "PREFIX", conflicts_with = "json", value_parser = variable_prefix)]
         env: Option<String>,
+        #[command(flatten)]
+        format: FormatArguments,
     },
     /// List registered resources
     List,
+    /// Change how access tokens for a resource are made from now on
+    #[command(after_help = "Example:
+  authflow resource set https://notes.example/mcp --access-token-format jwt
+
+Tokens that were issued stay as they are.")]
+    Set {
+        /// Its address
+        resource: Resource,
+        /// opaque: its server asks about every token; jwt: the token says what it is good for until it expires
+        #[arg(long, value_enum)]
+        access_token_format: FormatName,
+        /// What signs its tokens: ES256 or EdDSA [default: ES256]
+        #[arg(long, value_parser = signing_algorithm())]
+        signing_algorithm: Option<SigningAlgorithm>,
+    },
     /// Remove a resource: its tokens stop at once
     Remove {
         /// Its address
         resource: Resource,
     },
+}
+
+/// How access tokens for a resource are made.
+#[derive(Debug, Args)]
+pub(super) struct FormatArguments {
+    /// opaque: its server asks about every token; jwt: the token says what it is good for until it expires
+    #[arg(long, value_enum, default_value = "opaque")]
+    access_token_format: FormatName,
+    /// What signs its tokens: ES256 or EdDSA [default: ES256]
+    #[arg(long, value_parser = signing_algorithm())]
+    signing_algorithm: Option<SigningAlgorithm>,
+}
+
+/// The names of the formats.
+#[derive(Clone, Copy, Debug, Default, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FormatName {
+    #[default]
+    Opaque,
+    Jwt,
+}
+
+impl FormatName {
+    /// Joins it with an algorithm.
+    pub(crate) fn by(self, algorithm: Option<SigningAlgorithm>) -> anyhow::Result<AccessTokenFormat> {
+        match (self, algorithm) {
+            (Self::Jwt, algorithm) => Ok(AccessTokenFormat::Jwt(algorithm.unwrap_or_default())),
+            (Self::Opaque, None) => Ok(AccessTokenFormat::Opaque),
+            (Self::Opaque, Some(_)) => {
+                let why = "a signing algorithm is for jwt: opaque access tokens are not signed";
+                Err(Refused(why.to_owned()).into())
+            }
+        }
+    }
+}
+
+/// Reads an algorithm of the command line.
+pub(super) fn signing_algorithm() -> impl TypedValueParser<Value = SigningAlgorithm> {
+    PossibleValuesParser::new(SigningAlgorithm::ALL.iter().map(|one| one.as_str()))
+        .map(|name| SigningAlgorithm::parse(&name).unwrap_or_default())
 }
 
 /// A resource with the credentials of its server, before it is stored.
@@ -69,11 +132,23 @@ pub(crate) struct NewResource {
 }
 
 impl NewResource {
+    /// Adds it, with opaque access tokens.
     pub(crate) async fn add(self, store: &dyn Store, now: Timestamp) -> anyhow::Result<AddResource> {
+        self.add_with(AccessTokenFormat::Opaque, store, now).await
+    }
+
+    /// Adds it, with access tokens of this format.
+    pub(crate) async fn add_with(
+        self,
+        format: AccessTokenFormat,
+        store: &dyn Store,
+        now: Timestamp,
+    ) -> anyhow::Result<AddResource> {
         let record = ResourceRecord {
             resource: self.resource.clone(),
             name: self.name.clone(),
             scopes: self.scopes,
+            access_token_format: format,
             created_at: now,
         };
         let introspector = Client {
@@ -131,7 +206,9 @@ impl ResourceVerb {
                 scopes,
                 client_id,
                 env,
+                format,
             } => {
+                let format = format.access_token_format.by(format.signing_algorithm)?;
                 let scopes = scopes
                     .iter()
                     .map(|scope| {
@@ -151,7 +228,7 @@ impl ResourceVerb {
                     client_id: client_id.clone(),
                     secret: secret.clone(),
                 };
-                match new.add(&*opened.store, SystemClock.now()).await? {
+                match new.add_with(format, &*opened.store, SystemClock.now()).await? {
                     AddResource::Added => {}
                     AddResource::Taken => {
                         return Err(Refused(format!(
@@ -164,6 +241,7 @@ impl ResourceVerb {
                     }
                 }
                 note(&resource, Some(&client_id), "was added");
+                make_key_for(format, opened, config).await?;
                 match env {
                     Some(prefix) => say(format_args!(
                         "{prefix}_CLIENT_ID={client_id}\n{prefix}_CLIENT_SECRET={}",
@@ -173,16 +251,60 @@ impl ResourceVerb {
                 }
             }
             Self::List => list(opened, output).await,
+            Self::Set {
+                resource,
+                access_token_format,
+                signing_algorithm,
+            } => {
+                let format = access_token_format.by(signing_algorithm)?;
+                make_key_for(format, opened, config).await?;
+                if !opened.store.set_access_token_format(&resource, format).await? {
+                    return Err(unknown(&resource).into());
+                }
+                note(&resource, None, "got another access token format");
+                let mut value = json!({ "resource": resource });
+                describe_format(format, &mut value);
+                output.print(
+                    &value,
+                    &format!("access tokens for {resource}: {}", in_words(format)),
+                )
+            }
             Self::Remove { resource } => {
                 if !opened.store.remove_resource(&resource).await? {
-                    let why = format!("{resource} is not registered; see authflow resource list");
-                    return Err(Refused(why).into());
+                    return Err(unknown(&resource).into());
                 }
                 note(&resource, None, "was removed");
                 output.print(&json!({ "resource": resource }), &format!("removed {resource}"))
             }
         }
     }
+}
+
+fn unknown(resource: &Resource) -> Refused {
+    Refused(format!(
+        "{resource} is not registered; see authflow resource list"
+    ))
+}
+
+/// Makes the first key of an algorithm where there is none yet, so that it is published before there is a token of it.
+async fn make_key_for(format: AccessTokenFormat, opened: &Opened, config: &Config) -> anyhow::Result<()> {
+    if let Some(algorithm) = format.algorithm() {
+        let ring = opened.key_ring(config);
+        ring.ensure(algorithm, SystemClock.now()).await?;
+    }
+    Ok(())
+}
+
+fn describe_format(format: AccessTokenFormat, value: &mut serde_json::Value) {
+    value["access_token_format"] = format.as_str().into();
+    if let Some(algorithm) = format.algorithm() {
+        value["signing_algorithm"] = algorithm.as_str().into();
+    }
+}
+
+fn in_words(format: AccessTokenFormat) -> String {
+    let algorithm = format.algorithm().map(|algorithm| format!(" {algorithm}"));
+    format!("{}{}", format.as_str(), algorithm.unwrap_or_default())
 }
 
 /// A name that every shell takes for a variable's beginning.
@@ -225,7 +347,16 @@ async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
     let resources = opened.store.list_resources().await?;
     let value: Vec<_> = resources
         .iter()
-        .map(|one| json!({ "resource": one.resource, "name": one.name, "scopes": one.scopes, "created_at": one.created_at }))
+        .map(|one| {
+            let mut value = json!({
+                "resource": one.resource,
+                "name": one.name,
+                "scopes": one.scopes,
+                "created_at": one.created_at,
+            });
+            describe_format(one.access_token_format, &mut value);
+            value
+        })
         .collect();
     let rows: Vec<Vec<String>> = resources
         .iter()
@@ -234,10 +365,14 @@ async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
                 one.resource.to_string(),
                 one.name.clone(),
                 one.scope().to_string(),
+                in_words(one.access_token_format),
             ]
         })
         .collect();
-    output.print(&value.into(), &table(&["RESOURCE", "NAME", "SCOPES"], &rows))
+    output.print(
+        &value.into(),
+        &table(&["RESOURCE", "NAME", "SCOPES", "TOKENS"], &rows),
+    )
 }
 
 /// Notes what was done to a resource. Its address is no caller's words: the operator wrote it, and it was parsed.

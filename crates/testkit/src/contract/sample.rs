@@ -9,9 +9,10 @@ use mcp_authflow::{
     grant::device_code::poll::DeviceStatus,
     port::store::{NewTokens, Rotation},
     record::{
-        AccessTokenRecord, Client, ClientOrigin, ClientProfile, CodeBinding, DeviceCodeRecord, DeviceOrigin,
-        DeviceRequest, Grant, GrantId, GrantedResource, Interaction, InteractionId, PendingRequest,
-        RefreshTokenRecord, ResourceRecord, ScopeDescription, Session, User, UserId,
+        AccessTokenFormat, AccessTokenRecord, Client, ClientOrigin, ClientProfile, CodeBinding,
+        DeviceCodeRecord, DeviceOrigin, DeviceRequest, Grant, GrantId, GrantedResource, Interaction,
+        InteractionId, PendingRequest, RefreshTokenRecord, ResourceRecord, ScopeDescription, Session,
+        SigningAlgorithm, SigningKeyRecord, User, UserId,
     },
 };
 use mcp_authflow_types::{
@@ -127,7 +128,20 @@ pub fn resource() -> ResourceRecord {
                 description: description.to_owned(),
             })
             .to_vec(),
+        access_token_format: AccessTokenFormat::Opaque,
         created_at: now(),
+    }
+}
+
+/// A key that signs from now on, for tokens of ten minutes. What is sealed in it is no key.
+pub fn signing_key(algorithm: SigningAlgorithm) -> SigningKeyRecord {
+    SigningKeyRecord {
+        key_id: format!("-key_{}", number()),
+        algorithm,
+        sealed: b"sealed".to_vec(),
+        created_at: now(),
+        active_from: now(),
+        longest_life: Duration::from_secs(600),
     }
 }
 

@@ -19,6 +19,7 @@ fn record(uri: &str, tokens: &[&str]) -> Arc<ResourceRecord> {
         resource: resource(uri),
         name: "A resource".to_owned(),
         scopes: scopes.collect(),
+        access_token_format: crate::record::AccessTokenFormat::Opaque,
         created_at: NOW,
     })
 }

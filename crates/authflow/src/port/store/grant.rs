@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
 
 use super::{NewTokens, StoreResult};
-use crate::record::{Client, Grant, GrantId, GrantedResource};
+use crate::record::{AccessTokenFormat, Client, Grant, GrantId, GrantedResource, SigningAlgorithm};
 
 /// Whether a grant still stands, expiry aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,16 @@ pub struct GrantWithStanding {
     /// Which of its resources no longer do: their registration has ended, or they have none and need one. No token is
     /// issued for them, even where the grant stands.
     pub gone: Vec<Resource>,
+    /// Which of its resources get access tokens that are signed, and by which algorithm. The others get opaque ones.
+    pub signed: Vec<(Resource, SigningAlgorithm)>,
+}
+
+impl GrantWithStanding {
+    /// How access tokens for one of its resources are made.
+    pub fn access_token_format(&self, resource: &Resource) -> AccessTokenFormat {
+        let found = self.signed.iter().find(|(one, _)| one == resource);
+        AccessTokenFormat::by(found.map(|(_, algorithm)| *algorithm))
+    }
 }
 
 /// A code's grant and a client, read in one snapshot.

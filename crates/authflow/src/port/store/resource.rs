@@ -10,7 +10,7 @@
 use mcp_authflow_types::Resource;
 
 use super::StoreResult;
-use crate::record::{Client, ResourceRecord};
+use crate::record::{AccessTokenFormat, Client, ResourceRecord};
 
 /// How adding a resource went.
 #[must_use]
@@ -36,6 +36,14 @@ pub trait ResourceStore: Send + Sync {
 
     /// Lists all resources in the order of their registration.
     async fn list_resources(&self) -> StoreResult<Vec<ResourceRecord>>;
+
+    /// Changes how access tokens for a resource are made from now on; those that were issued stay as they are. Answers
+    /// whether it was there.
+    async fn set_access_token_format(
+        &self,
+        resource: &Resource,
+        format: AccessTokenFormat,
+    ) -> StoreResult<bool>;
 
     /// Removes a resource and the clients that introspect for it; its tokens stop at once, and its part of every grant,
     /// for good. Answers whether it was there.

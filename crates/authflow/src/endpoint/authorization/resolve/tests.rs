@@ -45,6 +45,7 @@ fn resource(uri: &str, tokens: Option<&[&str]>) -> Resolved {
                     description: "May do it".to_owned(),
                 })
                 .collect(),
+            access_token_format: crate::record::AccessTokenFormat::Opaque,
             created_at: Timestamp::from_seconds(0),
         })
     });
