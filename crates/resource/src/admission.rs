@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcp_authflow_types::{Issuer, Scope, Timestamp};
 
-use crate::{refusal::Refusal, verify::VerifiedToken};
+use crate::{audience::AudienceRule, refusal::Refusal, verify::VerifiedToken};
 
 /// How far the issuer's clock may be off ours: half a minute, the same as for any claim signed elsewhere.
 const CLOCK_SKEW: Duration = Duration::from_secs(30);
@@ -14,27 +14,27 @@ const CLOCK_SKEW: Duration = Duration::from_secs(30);
 pub(crate) struct Expected {
     /// Our spellings of ourselves.
     pub(crate) audiences: Vec<String>,
-    /// The issuer that we trust.
-    pub(crate) issuer: Issuer,
+    /// Which audiences are one of them.
+    pub(crate) audience_rule: AudienceRule,
+    /// The issuers that we trust.
+    pub(crate) issuers: Vec<Issuer>,
     /// What every request to this route needs.
     pub(crate) scope: Scope,
 }
 
 /// Judges the facts.
 pub(crate) fn decide(expected: &Expected, token: &VerifiedToken, now: Timestamp) -> Result<(), Refusal> {
-    // 1. RFC 7519 §4.1.1: the issuer is the one we know, when the answer names one. Bytes, not URLs.
-    if token
-        .issuer
-        .as_ref()
-        .is_some_and(|issuer| issuer != expected.issuer.as_str())
-    {
+    // 1. RFC 7519 §4.1.1: the issuer is one that we know, when the answer names one. Bytes, not URLs.
+    let is_known = |said: &String| expected.issuers.iter().any(|issuer| issuer.as_str() == said);
+    if !token.issuer.as_ref().is_none_or(is_known) {
         return Err(Refusal::OtherIssuer);
     }
     // 2. RFC 8707 §2, M-123: the token is meant for us, in a spelling of ours. A token for nobody in particular is one
     //    for anybody's server, and so not for ours.
-    if !token.audience.iter().any(|one| expected.audiences.contains(one)) {
-        return Err(Refusal::OtherAudience);
-    }
+    expected
+        .audience_rule
+        .matched(&expected.audiences, &token.audience)
+        .ok_or(Refusal::OtherAudience)?;
     // 3. RFC 7519 §4.1.4, §4.1.5: now is within its life.
     if token
         .expires_at
@@ -71,7 +71,8 @@ mod tests {
     fn expected() -> Expected {
         Expected {
             audiences: vec!["https://rs.test/mcp".to_owned()],
-            issuer: Issuer::parse("https://auth.test").unwrap(),
+            audience_rule: AudienceRule::default(),
+            issuers: vec![Issuer::parse("https://auth.test").unwrap()],
             scope: Scope::parse("read write").unwrap(),
         }
     }

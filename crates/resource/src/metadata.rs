@@ -1,7 +1,7 @@
 //! The protected resource metadata document: tells a client which authorization server issues tokens for this resource
 //! (RFC 9728).
 
-use mcp_authflow_types::{Issuer, Resource, Scope};
+use mcp_authflow_types::{Issuer, Resource, Scope, uri::Uri};
 
 /// What the resource says of itself, and where.
 ///
@@ -21,9 +21,16 @@ use mcp_authflow_types::{Issuer, Resource, Scope};
 pub struct ResourceMetadata {
     resource: Resource,
     authorization_server: Issuer,
+    other_authorization_servers: Vec<Issuer>,
     scopes_supported: Scope,
     resource_name: Option<String>,
+    documentation: Option<String>,
 }
+
+/// The page for developers is no https or http address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the documentation {0:?} is no https or http address of a page")]
+pub struct InvalidDocumentation(String);
 
 /// The well-known path, for a resource without a path, and before the path of any other (RFC 9728 §3).
 pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -43,8 +50,31 @@ impl ResourceMetadata {
             scopes_supported: scopes_supported.without(mcp_authflow_types::scope::OFFLINE_ACCESS),
             resource,
             authorization_server,
+            other_authorization_servers: Vec::new(),
             resource_name,
+            documentation: None,
         }
+    }
+
+    /// Names one more authorization server whose tokens are accepted (RFC 9728 §2, `authorization_servers`). Clients take
+    /// the first one unless they know a later one.
+    #[must_use]
+    pub fn with_authorization_server(mut self, issuer: Issuer) -> Self {
+        self.other_authorization_servers.push(issuer);
+        self
+    }
+
+    /// Names a page for developers (RFC 9728 §2, `resource_documentation`).
+    ///
+    /// # Errors
+    /// [`InvalidDocumentation`] when it is no https or http address: clients show it as a link.
+    pub fn with_documentation(mut self, url: impl Into<String>) -> Result<Self, InvalidDocumentation> {
+        let url = url.into();
+        if !is_web_address(&url) {
+            return Err(InvalidDocumentation(url));
+        }
+        self.documentation = Some(url);
+        Ok(self)
     }
 
     /// The resource, as spelled.
@@ -52,7 +82,7 @@ impl ResourceMetadata {
         &self.resource
     }
 
-    /// The one authorization server named.
+    /// The authorization server that is named first.
     pub fn authorization_server(&self) -> &Issuer {
         &self.authorization_server
     }
@@ -69,14 +99,26 @@ impl ResourceMetadata {
     /// The paths at which the document is found: path-inserted, the same without a slash at its end (some clients take
     /// it off), and at the root.
     pub fn well_known_paths(&self) -> Vec<String> {
-        let (_, path, _) = self.split();
+        let mut paths = self.inserted_paths();
+        paths.push(WELL_KNOWN.to_owned());
+        paths.dedup();
+        paths
+    }
+
+    /// The path-inserted ones of them, as spelled first.
+    pub(crate) fn inserted_paths(&self) -> Vec<String> {
+        let path = self.path();
         let mut paths = vec![
             format!("{WELL_KNOWN}{path}"),
             format!("{WELL_KNOWN}{}", path.trim_end_matches('/')),
-            WELL_KNOWN.to_owned(),
         ];
         paths.dedup();
         paths
+    }
+
+    /// The resource's path; empty for a bare host, with or without its slash.
+    pub(crate) fn path(&self) -> &str {
+        self.split().1
     }
 
     /// The JSON document. `resource` and the issuer are byte for byte as configured; members with nothing to say
@@ -85,16 +127,21 @@ impl ResourceMetadata {
         #[derive(serde::Serialize)]
         struct Body<'a> {
             resource: &'a str,
-            authorization_servers: [&'a str; 1],
+            authorization_servers: Vec<&'a str>,
             #[serde(skip_serializing_if = "Vec::is_empty")]
             scopes_supported: Vec<&'a str>,
             bearer_methods_supported: [&'static str; 1],
             #[serde(skip_serializing_if = "Option::is_none")]
             resource_name: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            resource_documentation: Option<&'a str>,
         }
         let body = Body {
             resource: self.resource.as_str(),
-            authorization_servers: [self.authorization_server.as_str()],
+            authorization_servers: std::iter::once(&self.authorization_server)
+                .chain(&self.other_authorization_servers)
+                .map(Issuer::as_str)
+                .collect(),
             scopes_supported: self
                 .scopes_supported
                 .iter()
@@ -102,6 +149,7 @@ impl ResourceMetadata {
                 .collect(),
             bearer_methods_supported: ["header"],
             resource_name: self.resource_name.as_deref(),
+            resource_documentation: self.documentation.as_deref(),
         };
         // Strings and lists of strings cannot fail to serialize.
         serde_json::to_string(&body).unwrap_or_default()
@@ -121,6 +169,14 @@ impl ResourceMetadata {
         let (origin, path) = before_query.split_at(path_at);
         (origin, if path == "/" { "" } else { path }, query)
     }
+}
+
+/// Whether a person can follow it with a browser: no `javascript:`, no file.
+pub(crate) fn is_web_address(url: &str) -> bool {
+    Uri::parse(url).is_some_and(|uri| {
+        matches!(uri.scheme.to_ascii_lowercase().as_str(), "https" | "http")
+            && uri.authority.is_some_and(|authority| !authority.host.is_empty())
+    })
 }
 
 #[cfg(test)]
@@ -207,5 +263,28 @@ mod tests {
             "{}",
             metadata.body()
         );
+    }
+    /// S-250: a link that a browser would run is no documentation.
+    #[test]
+    fn the_documentation_is_a_page() {
+        let bare = || metadata("https://rs.test");
+        let page = bare().with_documentation("https://docs.test/mcp?a=b#c").unwrap();
+        assert!(
+            page.body()
+                .ends_with(r#","resource_documentation":"https://docs.test/mcp?a=b#c"}"#)
+        );
+        for bad in [
+            "",
+            "javascript:alert(1)",
+            "file:///etc/passwd",
+            "docs.test",
+            "https://",
+            "data:text/html,x",
+        ] {
+            assert_eq!(
+                bare().with_documentation(bad).unwrap_err(),
+                InvalidDocumentation(bad.to_owned())
+            );
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod access;
 mod discovery;
 mod house;
+mod jwt;
 mod outage;
 mod pages;
 mod peer;
