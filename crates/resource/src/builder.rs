@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use mcp_authflow_types::{
-    Issuer, Resource, Scope, Timestamp,
+    ClientId, Issuer, Resource, Scope, Timestamp,
     issuer::InvalidIssuer,
     resource::InvalidResource,
     scope::{InvalidScope, OFFLINE_ACCESS},
@@ -11,11 +11,19 @@ use mcp_authflow_types::{
 
 use crate::{
     admission::Expected,
-    clock::Clock,
+    audience::AudienceRule,
+    clock::{Clock, Monotonic},
     cors::Origins,
     layer::{Policy, Protect},
-    metadata::ResourceMetadata,
-    verify::{Introspection, TokenVerifier, introspection::InvalidIntrospection},
+    metadata::{InvalidDocumentation, ResourceMetadata},
+    outbound::{InvalidEndpoint, Outbound, OutboundSettings},
+    verify::{
+        Cached, Caching, ClientAuthentication, Introspection, TokenVerifier,
+        cache::InvalidCaching,
+        introspection::{Credential, InvalidIntrospection},
+        issuers::ByIssuer,
+    },
+    well_known::{AuthorizationServerAliases, WellKnown},
 };
 
 /// An MCP server that answers only to callers with an access token.
@@ -33,14 +41,20 @@ impl ProtectedResource {
             resource: resource.into(),
             issuer: issuer.into(),
             audiences: Vec::new(),
+            audience_rule: AudienceRule::default(),
             verification: Verification::Unset,
+            other_issuers: Vec::new(),
             introspection_endpoint: None,
-            introspection_time_limit: None,
+            outbound: OutboundSettings::default(),
+            caching: None,
             required: Vec::new(),
             supported: Vec::new(),
             name: None,
+            documentation: None,
+            aliases: AuthorizationServerAliases::Off,
             origins: Vec::new(),
             clock: Clock::system(),
+            monotonic: Monotonic::system(),
         }
     }
 }
@@ -51,22 +65,30 @@ pub struct Builder {
     resource: String,
     issuer: String,
     audiences: Vec<String>,
+    audience_rule: AudienceRule,
     verification: Verification,
+    other_issuers: Vec<(String, Arc<dyn TokenVerifier>)>,
     introspection_endpoint: Option<String>,
-    introspection_time_limit: Option<Duration>,
+    outbound: OutboundSettings,
+    caching: Option<Caching>,
     required: Vec<String>,
     supported: Vec<String>,
     name: Option<String>,
+    documentation: Option<String>,
+    aliases: AuthorizationServerAliases,
     origins: Vec<String>,
     clock: Clock,
+    monotonic: Monotonic,
 }
 
 enum Verification {
     Unset,
-    Introspection {
+    /// With what `authflow resource add` printed: never empty.
+    IntrospectionWith {
         client_id: String,
-        client_secret: String,
+        client_secret: Credential,
     },
+    IntrospectionAs(ClientAuthentication),
     Custom(Arc<dyn TokenVerifier>),
 }
 
@@ -85,6 +107,15 @@ pub enum InvalidProtection {
     /// The issuer is none.
     #[error(transparent)]
     Issuer(#[from] InvalidIssuer),
+    /// An issuer is trusted twice.
+    #[error("the issuer {0} is trusted twice: one verifier speaks for it")]
+    RepeatedIssuer(String),
+    /// The documentation is no page.
+    #[error(transparent)]
+    Documentation(#[from] InvalidDocumentation),
+    /// The authorization server's metadata, which is to be answered here, cannot be fetched.
+    #[error("the authorization server's metadata cannot be fetched: {0}")]
+    AuthorizationServerMetadata(#[source] InvalidEndpoint),
     /// A scope is none.
     #[error(transparent)]
     Scope(#[from] InvalidScope),
@@ -95,12 +126,15 @@ pub enum InvalidProtection {
     OfflineAccess,
     /// Nothing says how tokens are verified.
     #[error(
-        "say how tokens are verified: introspect_with(client_id, client_secret), with the credentials that `authflow resource add` printed"
+        "say how tokens are verified: introspect_with(client_id, client_secret), with the credentials that `authflow resource add` printed, or introspect_as, or verify_with"
     )]
     NoVerification,
     /// The introspection is not set up right.
     #[error(transparent)]
     Introspection(#[from] InvalidIntrospection),
+    /// The cache is not set up right.
+    #[error(transparent)]
+    Caching(#[from] InvalidCaching),
     /// An allowed origin is none.
     #[error(
         "{0:?} is no origin: write scheme, host and port as in https://app.example, without a path and without '*'"
@@ -112,10 +146,18 @@ impl Builder {
     /// Verifies tokens by asking the authorization server (RFC 7662), as the client that `authflow resource add` made
     /// for this resource.
     pub fn introspect_with(mut self, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
-        self.verification = Verification::Introspection {
+        self.verification = Verification::IntrospectionWith {
             client_id: client_id.into(),
-            client_secret: client_secret.into(),
+            client_secret: client_secret.into().into(),
         };
+        self
+    }
+
+    /// Verifies tokens by asking the authorization server (RFC 7662), and proves who asks in one of the ways that exist.
+    ///
+    /// `private_key_jwt` is signed for the issuer of this protection unless it names another audience.
+    pub fn introspect_as(mut self, authentication: ClientAuthentication) -> Self {
+        self.verification = Verification::IntrospectionAs(authentication);
         self
     }
 
@@ -127,13 +169,43 @@ impl Builder {
 
     /// How long one question may take, connecting and reading included, before the caller gets a 504. Default: 2 s.
     pub fn introspection_time_limit(mut self, limit: Duration) -> Self {
-        self.introspection_time_limit = Some(limit);
+        self.outbound.time_limit = limit;
+        self
+    }
+
+    /// How far the questions to the introspection endpoint may go: limits, a proxy, plain http inside a cluster. Default:
+    /// [`OutboundSettings::default`].
+    pub fn outbound(mut self, settings: OutboundSettings) -> Self {
+        self.outbound = settings;
+        self
+    }
+
+    /// Remembers what was said of a token, for [`Caching`]'s time. Default: nothing is remembered, every request asks.
+    ///
+    /// # Security
+    /// For so long a revoked token is still let in.
+    pub fn cache(mut self, caching: Caching) -> Self {
+        self.caching = Some(caching);
         self
     }
 
     /// Verifies tokens in a way of your own.
     pub fn verify_with(mut self, verifier: impl TokenVerifier + 'static) -> Self {
         self.verification = Verification::Custom(Arc::new(verifier));
+        self
+    }
+
+    /// Accepts the tokens of one more issuer as well: JWTs that name it as `iss`, verified so. May be called again.
+    ///
+    /// A token goes to the verifier of the issuer that it names; one that names none, as an opaque one does, to that of
+    /// the issuer that the protection began with. Each issuer speaks for itself alone. The metadata document names them
+    /// all, in this order.
+    ///
+    /// # Security
+    /// Persons of two issuers may have the same `sub`: key what you keep by [`Caller::issuer`](crate::Caller::issuer) and
+    /// [`Caller::subject`](crate::Caller::subject) together.
+    pub fn also_trust(mut self, issuer: impl Into<String>, verifier: impl TokenVerifier + 'static) -> Self {
+        self.other_issuers.push((issuer.into(), Arc::new(verifier)));
         self
     }
 
@@ -158,6 +230,19 @@ impl Builder {
         self
     }
 
+    /// A page for developers (`resource_documentation`), an https or http address. Default: none.
+    pub fn documentation(mut self, url: impl Into<String>) -> Self {
+        self.documentation = Some(url.into());
+        self
+    }
+
+    /// Answers for the authorization server's metadata at this host, too, for clients of MCP 2025-03-26. Default:
+    /// [`AuthorizationServerAliases::Off`].
+    pub fn authorization_server_aliases(mut self, aliases: AuthorizationServerAliases) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
     /// Accepts tokens for another spelling of this resource as well, compared byte for byte: after a move, or where the
     /// authorization server registered a bare host with a slash.
     ///
@@ -166,6 +251,15 @@ impl Builder {
     /// that server.
     pub fn also_known_as(mut self, resource: impl Into<String>) -> Self {
         self.audiences.push(resource.into());
+        self
+    }
+
+    /// Which audiences of a token are this resource. Default: its own spellings, byte for byte (RFC 8707).
+    ///
+    /// # Security
+    /// See [`AudienceRule`] for what the other rule opens.
+    pub fn audience_rule(mut self, rule: AudienceRule) -> Self {
+        self.audience_rule = rule;
         self
     }
 
@@ -181,6 +275,13 @@ impl Builder {
     /// Tells the time. Default: the system's clock. For tests.
     pub fn clock(mut self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.clock = Clock::new(now);
+        self
+    }
+
+    /// Tells how much time has passed since some fixed moment; the [`cache`](Self::cache) goes by it. Default: the
+    /// system's. For tests.
+    pub fn monotonic_clock(mut self, now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        self.monotonic = Monotonic::new(now);
         self
     }
 
@@ -201,31 +302,67 @@ impl Builder {
         if let Some(bad) = self.origins.iter().find(|origin| !origins.allow(origin)) {
             return Err(InvalidProtection::Origin(bad.clone()));
         }
-        let verifier: Arc<dyn TokenVerifier> = match self.verification {
+        let asks = |authentication: ClientAuthentication| {
+            let endpoint = self
+                .introspection_endpoint
+                .unwrap_or_else(|| issuer.endpoint("/introspect"));
+            let authentication = authentication.for_issuer(issuer.as_str());
+            Introspection::through(Outbound::new(self.outbound.clone()), &endpoint, authentication)
+                .map(|introspection| Arc::new(introspection.at(self.clock.clone())))
+        };
+        let mut verifier: Arc<dyn TokenVerifier> = match self.verification {
             Verification::Unset => return Err(InvalidProtection::NoVerification),
             Verification::Custom(verifier) => verifier,
-            Verification::Introspection {
+            Verification::IntrospectionAs(authentication) => asks(authentication)?,
+            Verification::IntrospectionWith {
                 client_id,
                 client_secret,
             } => {
-                let endpoint = self
-                    .introspection_endpoint
-                    .unwrap_or_else(|| issuer.endpoint("/introspect"));
-                let introspection = Introspection::new(&endpoint, &client_id, &client_secret)?;
-                match self.introspection_time_limit {
-                    None => Arc::new(introspection),
-                    Some(limit) => Arc::new(introspection.with_time_limit(limit)),
+                ClientId::parse(&client_id).map_err(|_| InvalidIntrospection::ClientId)?;
+                if !client_secret.is_a_client_secret() {
+                    return Err(InvalidIntrospection::ClientSecret.into());
                 }
+                asks(ClientAuthentication::ClientSecretBasic {
+                    client_id,
+                    client_secret,
+                })?
             }
         };
+        if let Some(caching) = self.caching {
+            let cached = Cached::new(verifier, caching)?;
+            verifier = Arc::new(cached.at(self.clock.clone(), self.monotonic));
+        }
+        let mut metadata = ResourceMetadata::new(resource, issuer.clone(), &supported, self.name);
+        let mut others = Vec::new();
+        for (other, verifier) in self.other_issuers {
+            let other = Issuer::parse(&other)?;
+            if other == issuer || others.iter().any(|(known, _)| *known == other) {
+                return Err(InvalidProtection::RepeatedIssuer(other.as_str().to_owned()));
+            }
+            metadata = metadata.with_authorization_server(other.clone());
+            others.push((other, verifier));
+        }
+        if let Some(page) = self.documentation {
+            metadata = metadata.with_documentation(page)?;
+        }
+        let well_known = WellKnown::of(&metadata, self.aliases, &self.outbound)
+            .map_err(InvalidProtection::AuthorizationServerMetadata)?;
         let expected = Expected {
             audiences,
-            issuer: issuer.clone(),
+            audience_rule: self.audience_rule,
+            issuers: std::iter::once(&issuer)
+                .chain(others.iter().map(|(other, _)| other))
+                .cloned()
+                .collect(),
             scope: required,
         };
-        let metadata = ResourceMetadata::new(resource, issuer, &supported, self.name);
+        let verifier: Arc<dyn TokenVerifier> = if others.is_empty() {
+            verifier
+        } else {
+            Arc::new(ByIssuer::new((issuer, verifier), others))
+        };
         Ok(Protect::new(Policy::new(
-            expected, metadata, origins, verifier, self.clock,
+            expected, metadata, well_known, origins, verifier, self.clock,
         )))
     }
 }
@@ -267,6 +404,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
     use super::*;
+    use crate::{outbound::InvalidEndpoint, verify::introspection::InvalidClientAuthentication};
 
     fn builder() -> Builder {
         ProtectedResource::builder("https://rs.test/mcp", "https://auth.test").introspect_with("rs", "secret")
@@ -326,7 +464,27 @@ mod tests {
         );
         assert_eq!(
             refused(builder().introspection_endpoint("http://auth.test/introspect")),
-            No::Introspection(InvalidIntrospection::Endpoint)
+            No::Introspection(InvalidEndpoint::Address("http://auth.test/introspect".to_owned()).into())
+        );
+        assert_eq!(
+            refused(builder().introspect_with("rs", "")),
+            No::Introspection(InvalidIntrospection::ClientSecret)
+        );
+        assert_eq!(
+            refused(builder().introspect_with("", "secret")),
+            No::Introspection(InvalidIntrospection::ClientId)
+        );
+        assert_eq!(
+            refused(builder().introspect_as(ClientAuthentication::bearer(""))),
+            No::Introspection(InvalidClientAuthentication::BearerToken.into())
+        );
+        assert_eq!(
+            refused(builder().cache(Caching::for_at_most(Duration::ZERO))),
+            No::Caching(InvalidCaching::NoTime)
+        );
+        assert_eq!(
+            refused(builder().cache(Caching::default().tokens(0))),
+            No::Caching(InvalidCaching::NoRoom)
         );
     }
 

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use mcp_authflow_types::{Resource, uri::Uri};
+use mcp_authflow_types::{Resource, cors::Origin, uri::Uri};
 
 use crate::refusal::Refusal;
 
@@ -20,7 +20,7 @@ const MAX_AGE: &str = "600";
 /// The origins from which a browser page may call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins {
-    allowed: Vec<String>,
+    allowed: Vec<Origin>,
     any_loopback: bool,
 }
 
@@ -28,15 +28,15 @@ impl Origins {
     /// The resource's own origin and, when the resource is on this computer, all others on it.
     pub(crate) fn of(resource: &Resource) -> Self {
         Self {
-            allowed: serialize(Uri::parse(resource.as_str())).into_iter().collect(),
+            allowed: origin_of(resource.as_str()).into_iter().collect(),
             any_loopback: resource.is_loopback(),
         }
     }
 
     /// Adds an origin; `false` when it is none.
     pub(crate) fn allow(&mut self, origin: &str) -> bool {
-        let origin = read(origin);
-        let is_one = origin.is_some();
+        let origin = Origin::parse(origin);
+        let is_one = origin.is_ok();
         self.allowed.extend(origin);
         is_one
     }
@@ -48,16 +48,16 @@ impl Origins {
             return Ok(None);
         };
         let text = origin.to_str().unwrap_or_default();
-        if headers.next().is_none() && read(text).is_some_and(|origin| self.contain(text, &origin)) {
+        if headers.next().is_none() && Origin::parse(text).is_ok_and(|origin| self.contain(&origin)) {
             Ok(Some(origin.clone()))
         } else {
             Err(Refusal::ForeignOrigin)
         }
     }
 
-    fn contain(&self, text: &str, origin: &String) -> bool {
+    fn contain(&self, origin: &Origin) -> bool {
         let on_this_computer = || {
-            Uri::parse(text).is_some_and(|uri| {
+            Uri::parse(origin.as_str()).is_some_and(|uri| {
                 matches!(uri.scheme, "http" | "https")
                     && uri.authority.is_some_and(|authority| authority.is_loopback())
             })
@@ -66,21 +66,13 @@ impl Origins {
     }
 }
 
-/// Reads an origin: scheme, host and port with nothing behind. `null` is none: any sandboxed page calls itself so.
-fn read(text: &str) -> Option<String> {
-    let bare = |uri: &Uri<'_>| uri.path.is_empty() && uri.query.is_none() && uri.fragment.is_none();
-    serialize(Uri::parse(text).filter(bare))
-}
-
-/// The origin as a browser spells it: lower case, without a default port.
-fn serialize(uri: Option<Uri<'_>>) -> Option<String> {
-    let uri = uri?;
-    let authority = uri.authority.filter(|authority| !authority.host.is_empty())?;
-    let origin = format!("{}://{}", uri.scheme, authority.host).to_ascii_lowercase();
-    match (uri.scheme.to_ascii_lowercase().as_str(), authority.port) {
-        ("https", Some(443)) | ("http", Some(80)) | (_, None) => Some(origin),
-        (_, Some(port)) => Some(format!("{origin}:{port}")),
-    }
+/// The origin of an absolute URL.
+fn origin_of(url: &str) -> Option<Origin> {
+    let host_at = url.find("://")? + 3;
+    let end = url[host_at..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |at| host_at + at);
+    Origin::parse(&url[..end]).ok()
 }
 
 /// Whether the request is a browser's question before the real one. It carries no token, by design of the browsers.

@@ -93,6 +93,7 @@ impl Policy {
     pub(crate) fn new(
         expected: Expected,
         metadata: ResourceMetadata,
+        well_known: WellKnown,
         origins: Origins,
         verifier: Arc<dyn TokenVerifier>,
         clock: Clock,
@@ -100,7 +101,7 @@ impl Policy {
         let challenge = Challenge::bearer(metadata.url()).with_scope(expected.scope.clone());
         Self {
             challenge: Arc::new(challenge),
-            well_known: WellKnown::of(&metadata),
+            well_known,
             expected,
             metadata,
             origins,

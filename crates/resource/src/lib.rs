@@ -37,15 +37,20 @@
 //! | `bearer` | where a token may stand in a request | RFC 6750 §2 |
 //! | [`verify`] | the port "is this token good?" | – |
 //! | [`verify::introspection`] | asks the authorization server | RFC 7662 |
+//! | [`verify::cache`] | remembers for a short time what it said | – |
 //! | [`outbound`] | questions to servers that an operator named | – |
+//! | [`audience`] | which audiences are this resource | RFC 8707 |
 //! | `admission` | is this good token good *here*? | RFC 8707, RFC 7519 §4.1 |
 //! | [`caller`] | who is calling, what they may do | – |
 //! | [`scope_hierarchy`] | which scopes include others | MCP authorization |
+//! | `session` | session ids that are good for one caller only | MCP security best practices |
 //! | [`tool`] | which caller may call which tool | MCP authorization |
+//! | `rmcp` | tools of that SDK say which scope they need | feature `rmcp` |
 //! | [`challenge`] | how to say "get a token first" | RFC 6750 §3, RFC 9728 §5.1 |
+//! | [`friction`] | how often a caller may call which tool | – |
 //! | [`json_rpc`] | which tools a request calls | JSON-RPC 2.0, MCP transports |
 //! | [`metadata`] | how to say where | RFC 9728 |
-//! | `well_known` | the documents that are open to everyone | RFC 9728 §3 |
+//! | [`well_known`] | the documents that are open to everyone, also of several resources | RFC 9728 §3 |
 //! | `cors` | which browser pages may ask | Fetch, MCP transports |
 //! | `refusal` | what goes wrong, and what is answered | RFC 6750 §3.1 |
 //!
@@ -56,9 +61,11 @@
 //! - When the check cannot be made, the answer is 503 or 504, never 401 (the client would sign its person in again for
 //!   nothing) and never a guess.
 //! - The `Authorization` header stops at the layer. A handler that calls on needs a token of its own.
-//! - Nothing is cached: a token revoked at the authorization server is refused from the next request on.
+//! - Nothing is cached unless [`Builder::cache`] asks for it: a token revoked at the authorization server is refused from
+//!   the next request on.
 
 mod admission;
+pub mod audience;
 mod bearer;
 pub mod body;
 pub mod builder;
@@ -66,6 +73,7 @@ pub mod caller;
 pub mod challenge;
 mod clock;
 mod cors;
+pub mod friction;
 pub mod json_rpc;
 pub mod layer;
 pub mod metadata;
@@ -75,11 +83,15 @@ mod refusal;
 pub mod request_log;
 pub mod response_validation;
 pub mod safe_url;
+#[cfg(feature = "rmcp")]
+pub mod rmcp;
 pub mod scope_hierarchy;
+mod session;
 pub mod tool;
 pub mod verify;
-mod well_known;
+pub mod well_known;
 
+pub use audience::AudienceRule;
 pub use body::ResponseBody;
 pub use builder::{Builder, InvalidProtection, ProtectedResource};
 pub use caller::{Caller, InsufficientScope};
@@ -89,7 +101,7 @@ pub use layer::{Protect, Protected};
 pub use metadata::ResourceMetadata;
 pub use outbound::{Endpoint, InvalidEndpoint, Outbound, OutboundSettings};
 pub use scope_hierarchy::ScopeHierarchy;
-pub use tool::ToolPolicy;
-pub use verify::{CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
+pub use tool::{AuthorizeTools, ToolPolicy};
+pub use verify::{Cached, Caching, ClientAuthentication, CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
 
 pub use mcp_authflow_types::{ClientId, Issuer, Resource, Scope, Timestamp};
