@@ -17,6 +17,7 @@ use crate::{
     layer::{Policy, Protect},
     metadata::{InvalidDocumentation, ResourceMetadata},
     outbound::{InvalidEndpoint, Outbound, OutboundSettings},
+    scope_hierarchy::{InvalidHierarchy, ScopeHierarchy},
     verify::{
         Cached, Caching, ClientAuthentication, Introspection, TokenVerifier,
         cache::InvalidCaching,
@@ -49,6 +50,7 @@ impl ProtectedResource {
             caching: None,
             required: Vec::new(),
             supported: Vec::new(),
+            implied: Vec::new(),
             name: None,
             documentation: None,
             aliases: AuthorizationServerAliases::Off,
@@ -73,6 +75,7 @@ pub struct Builder {
     caching: Option<Caching>,
     required: Vec<String>,
     supported: Vec<String>,
+    implied: Vec<(String, String)>,
     name: Option<String>,
     documentation: Option<String>,
     aliases: AuthorizationServerAliases,
@@ -119,6 +122,9 @@ pub enum InvalidProtection {
     /// A scope is none.
     #[error(transparent)]
     Scope(#[from] InvalidScope),
+    /// The scopes imply each other in a circle.
+    #[error(transparent)]
+    Hierarchy(#[from] InvalidHierarchy),
     /// `offline_access` is among the scopes.
     #[error(
         "leave offline_access out of a resource's scopes: it asks the authorization server for a refresh token, and clients that want one add it themselves"
@@ -224,6 +230,14 @@ impl Builder {
         self
     }
 
+    /// Says that a token with the scope `broad` may do whatever asks for `narrow`, one or several scopes with a space
+    /// between; adds up, and holds along the way: when `admin` implies `write` and `write` implies `read`, `admin` implies
+    /// `read`. Default: a scope implies nothing but itself.
+    pub fn scope_implies(mut self, broad: impl Into<String>, narrow: impl Into<String>) -> Self {
+        self.implied.push((broad.into(), narrow.into()));
+        self
+    }
+
     /// What people call the resource (`resource_name`). Default: nothing is said.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -298,6 +312,7 @@ impl Builder {
         }
         let required = parse_scopes(&self.required)?;
         let supported = parse_scopes(&self.supported)?.union(&required);
+        let hierarchy = ScopeHierarchy::new(self.implied)?;
         let mut origins = Origins::of(&resource);
         if let Some(bad) = self.origins.iter().find(|origin| !origins.allow(origin)) {
             return Err(InvalidProtection::Origin(bad.clone()));
@@ -361,9 +376,8 @@ impl Builder {
         } else {
             Arc::new(ByIssuer::new((issuer, verifier), others))
         };
-        Ok(Protect::new(Policy::new(
-            expected, metadata, well_known, origins, verifier, self.clock,
-        )))
+        let policy = Policy::new(expected, metadata, well_known, origins, verifier, self.clock);
+        Ok(Protect::new(policy.with_hierarchy(hierarchy)))
     }
 }
 

@@ -99,7 +99,9 @@ pub enum InvalidEndpoint {
     )]
     Certificates(String),
     /// The environment names a proxy that cannot be used.
-    #[error("the proxy {0} cannot be used: name one that speaks http, as in HTTPS_PROXY=http://proxy.example:3128")]
+    #[error(
+        "the proxy {0} cannot be used: name one that speaks http, as in HTTPS_PROXY=http://proxy.example:3128"
+    )]
     Proxy(String),
 }
 
@@ -225,7 +227,10 @@ impl Outbound {
             None => Err(Trouble::NotAllowed),
             Some(Scheme::Http) => self.http.request(request).await.map_err(Trouble::Client),
             Some(Scheme::Https) => {
-                let https = self.https().as_ref().map_err(|error| Trouble::Setup(error.clone()))?;
+                let https = self
+                    .https()
+                    .as_ref()
+                    .map_err(|error| Trouble::Setup(error.clone()))?;
                 match &https.proxied {
                     Some(proxied) if proxied.matcher.intercept(uri).is_some() => {
                         proxied.client.request(request).await.map_err(Trouble::Client)
@@ -493,7 +498,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_to_another_address_is_not_let_out() {
-        let request = Request::get("http://auth.test/keys").body(Full::default()).unwrap();
+        let request = Request::get("http://auth.test/keys")
+            .body(Full::default())
+            .unwrap();
         let outbound = Outbound::new(OutboundSettings::default());
         assert_eq!(outbound.send(request).await.unwrap_err(), CannotCheck::Refused);
     }

@@ -71,9 +71,9 @@ impl Refusal {
             | Self::NotYetValid
             | Self::NotABearerToken => ErrorCode::InvalidToken.into(),
             Self::InsufficientScope => ErrorCode::InsufficientScope.into(),
-            Self::CannotCheck(
-                CannotCheck::Refused | CannotCheck::BadAnswer | CannotCheck::Misconfigured,
-            ) => ErrorResponse::unavailable(),
+            Self::CannotCheck(CannotCheck::Refused | CannotCheck::BadAnswer | CannotCheck::Misconfigured) => {
+                ErrorResponse::unavailable()
+            }
             Self::CannotCheck(CannotCheck::TimedOut) => ErrorResponse::timed_out(),
         }
     }

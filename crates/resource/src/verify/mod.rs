@@ -1,6 +1,6 @@
 //! The port through which the layer asks whether a token is good.
 //!
-//! [`introspection`] asks the authorization server that issued it. To verify in another way, implement
+//! [`introspection`] asks the authorization server that issued it; [`jwt`] checks its signature. To verify in another way, implement
 //! [`TokenVerifier`] and hand it to [`Builder::verify_with`](crate::Builder::verify_with).
 
 use std::sync::Arc;
@@ -8,9 +8,14 @@ use std::sync::Arc;
 use mcp_authflow_types::{ClientId, Scope, Timestamp};
 use serde_json::{Map, Value};
 
+pub mod cache;
 pub mod introspection;
+pub(crate) mod issuers;
+pub mod jwt;
 
-pub use introspection::Introspection;
+pub use cache::{Cached, Caching};
+pub use introspection::{ClientAuthentication, Introspection};
+pub use jwt::{InvalidJwtVerification, JwtVerifier, JwtVerifierBuilder, KeyTimes};
 
 /// Says whether an access token is genuine and alive, and what its issuer says of it.
 ///
@@ -27,6 +32,13 @@ pub trait TokenVerifier: Send + Sync {
     /// # Errors
     /// [`VerifyError`]
     async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError>;
+}
+
+#[async_trait::async_trait]
+impl<V: TokenVerifier + ?Sized> TokenVerifier for Arc<V> {
+    async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
+        (**self).verify(token).await
+    }
 }
 
 /// What the issuer says of a live access token.
@@ -62,6 +74,28 @@ pub struct VerifiedToken {
     /// Everything that was said, the members above included, as it was spelled: for what an issuer says beyond the RFCs.
     /// Shared, so that a copy costs nothing.
     pub claims: Arc<Map<String, Value>>,
+}
+
+impl VerifiedToken {
+    /// The scope as it was spelled, in its order and with its repetitions, from a text or a list (S-237): for showing, and
+    /// for who moves over from the Python package. What the token allows is [`scope`](Self::scope), which holds only what
+    /// RFC 6749 §3.3 calls a scope token.
+    pub fn scope_as_said(&self) -> Vec<&str> {
+        scope_as_said(&self.claims)
+    }
+}
+
+/// A text is split where there is white space; the texts of a list are taken as they are; anything else is none.
+pub(crate) fn scope_as_said(claims: &Map<String, Value>) -> Vec<&str> {
+    match claims.get("scope") {
+        Some(Value::String(text)) => text
+            // The separators U+001C to U+001F count as white space in Python, and are no part of a scope token.
+            .split(|c: char| c.is_whitespace() || matches!(c, '\x1c'..='\x1f'))
+            .filter(|token| !token.is_empty())
+            .collect(),
+        Some(Value::Array(members)) => members.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Why a token was not verified.

@@ -86,7 +86,10 @@ async fn an_authorization_server_that_hangs_is_a_504_within_the_limit() {
 /// The limit is on the whole: an answer that begins and does not end is late too.
 #[tokio::test]
 async fn an_answer_that_trickles_is_a_504() {
-    let issuer = start_raw(&["HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"active\":"]).await;
+    let issuer = start_raw(&[
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n{\"active\":",
+    ])
+    .await;
     let protect = settings(&issuer)
         .introspection_time_limit(Duration::from_millis(200))
         .build();
@@ -97,8 +100,8 @@ async fn an_answer_that_trickles_is_a_504() {
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_a_503() {
     for broken in [
-        "HTTP/1.1 200 OK\r\ncontent-length: 30\r\nconnection: close\r\n\r\n{\"active\":false}",
-        "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"active\":fal",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 30\r\nconnection: close\r\n\r\n{\"active\":false}",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"active\":fal",
         "SSH-2.0-OpenSSH_9.9 connection: close\r\n",
     ] {
         // A second question, if one comes, is hung up on.
@@ -111,7 +114,8 @@ async fn an_answer_that_breaks_off_is_a_503() {
 /// P11: the authorization server restarts between two questions.
 #[tokio::test]
 async fn a_kept_connection_that_turns_out_dead_costs_the_caller_nothing() {
-    const INACTIVE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n{\"active\":false}";
+    const INACTIVE: &str =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{\"active\":false}";
     let issuer = start_raw(&[INACTIVE, "", INACTIVE]).await;
     let house = House::behind(settings(&issuer).build().unwrap());
     for _ in 0..2 {

@@ -148,15 +148,26 @@ pub(crate) async fn start_raw(answers: &[&'static str]) -> String {
     issuer
 }
 
-/// Reads up to the end of a question's body; our tokens here contain no `=`, so the hint's value ends it.
+/// Reads a question to the end of its body.
 async fn read_question(connection: &mut TcpStream) -> bool {
     let mut read = Vec::new();
     let mut buffer = [0; 4096];
-    while !read.ends_with(b"token_type_hint=access_token") {
+    while !is_whole(&read) {
         match connection.read(&mut buffer).await {
             Ok(0) | Err(_) => return false,
             Ok(count) => read.extend_from_slice(&buffer[..count]),
         }
     }
     true
+}
+
+fn is_whole(question: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(question).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    length.is_some_and(|length| body.len() >= length.parse().unwrap())
 }
