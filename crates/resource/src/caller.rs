@@ -54,6 +54,12 @@ impl Caller {
         self.token.subject.as_deref()
     }
 
+    /// Who issued the token (`iss`), where the issuer says so or several are trusted: the place in which
+    /// [`subject`](Self::subject) means somebody.
+    pub fn issuer(&self) -> Option<&str> {
+        self.token.issuer.as_deref()
+    }
+
     /// The person's name, for showing. It may change; see [`subject`](Self::subject).
     pub fn username(&self) -> Option<&str> {
         self.token.username.as_deref()
@@ -72,7 +78,8 @@ impl Caller {
         }
     }
 
-    /// What the token allows.
+    /// What the token allows, with all that its scopes imply
+    /// ([`Builder::scope_implies`](crate::Builder::scope_implies)).
     pub fn scope(&self) -> &Scope {
         &self.token.scope
     }
@@ -93,26 +100,35 @@ impl Caller {
     /// [`InsufficientScope`], which becomes the 403 that makes a client ask its person for more. A `scope` that breaks
     /// the syntax of RFC 6749 §3.3 is never allowed.
     pub fn require_scope(&self, scope: &str) -> Result<(), InsufficientScope> {
-        let needed = Scope::parse(scope);
-        if needed
-            .as_ref()
-            .is_ok_and(|needed| self.token.scope.covers(needed))
-        {
-            return Ok(());
+        let Ok(needed) = Scope::parse(scope) else {
+            return Err(self.refuse(&Scope::empty()));
+        };
+        self.require(&needed)
+    }
+
+    /// The same for a scope that has been read.
+    pub(crate) fn require(&self, needed: &Scope) -> Result<(), InsufficientScope> {
+        if self.token.scope.covers(needed) {
+            Ok(())
+        } else {
+            Err(self.refuse(needed))
         }
+    }
+
+    fn refuse(&self, needed: &Scope) -> InsufficientScope {
         // M-025: everything that the operation needs at once, the route's own scopes included; otherwise the client
         // comes back with a token that lacks the other half.
-        let required = self.challenge.scope().union(&needed.unwrap_or_default());
+        let required = self.challenge.scope().union(needed);
         tracing::info!(
             client_id = self.client_id().map(ClientId::as_str),
             subject = self.subject(),
             %required,
             "refused: the token lacks a scope"
         );
-        Err(InsufficientScope {
+        InsufficientScope {
             held: self.token.scope.clone(),
             challenge: Challenge::clone(&self.challenge).with_scope(required),
-        })
+        }
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     cors::{self, Origins},
     metadata::ResourceMetadata,
     refusal::Refusal,
+    scope_hierarchy::ScopeHierarchy,
     verify::TokenVerifier,
     well_known::WellKnown,
 };
@@ -86,6 +87,7 @@ pub(crate) struct Policy {
     well_known: WellKnown,
     origins: Origins,
     verifier: Arc<dyn TokenVerifier>,
+    hierarchy: ScopeHierarchy,
     clock: Clock,
 }
 
@@ -106,8 +108,14 @@ impl Policy {
             metadata,
             origins,
             verifier,
+            hierarchy: ScopeHierarchy::default(),
             clock,
         }
+    }
+
+    pub(crate) fn with_hierarchy(mut self, hierarchy: ScopeHierarchy) -> Self {
+        self.hierarchy = hierarchy;
+        self
     }
 }
 
@@ -226,11 +234,13 @@ impl Policy {
             refusal
         };
         let token = bearer::token(request).map_err(|refusal| refused(refusal, None))?;
-        let verified = self
+        let mut verified = self
             .verifier
             .verify(token)
             .await
             .map_err(|error| refused(error.into(), Some(token)))?;
+        // M-027: once, so that everything behind this line goes by the same.
+        verified.scope = self.hierarchy.expand(&verified.scope);
         admission::decide(&self.expected, &verified, self.clock.now())
             .map_err(|refusal| refused(refusal, Some(token)))?;
         Ok(Caller::admit(verified, Arc::clone(&self.challenge)))

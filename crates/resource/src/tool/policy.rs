@@ -105,6 +105,13 @@ impl ToolPolicy {
         is_open && self.rules.is_empty()
     }
 
+    /// Whether lists are to be cut down.
+    pub(super) fn cuts_lists(&self) -> bool {
+        let is_denial = |rule: &CheckedRule| matches!(rule.needs, Needs::Denied);
+        let denies = matches!(self.unlisted, CheckedUnlisted::Deny) || self.rules.iter().any(is_denial);
+        denies || (self.hides_forbidden && !self.is_empty())
+    }
+
     /// All scopes that the whole body needs, every call of a batch included, beyond the resource's own.
     ///
     /// # Errors
