@@ -9,6 +9,7 @@ use crate::{
     IdentitySigner, Proxy, Upstream,
     http::{self as over_http, HttpUpstream},
     proxy::{Settings, Way},
+    stdio::StdioUpstream,
     upstream::{Endpoint, Kind},
 };
 
@@ -154,7 +155,11 @@ impl Builder {
                 };
                 (Way::Http(HttpUpstream::new(settings)?), audience)
             }
-            Kind::Command(_) => return Err(InvalidProxy::Path("stdio".to_owned())),
+            Kind::Command(command) => {
+                let upstream = StdioUpstream::new(command, self.head_within)?;
+                let audience = upstream.audience();
+                (Way::Stdio(upstream), audience)
+            }
         };
         Ok(Proxy::new(Settings {
             path,

@@ -30,6 +30,8 @@
 //! | [`upstream`] | the MCP server behind | – |
 //! | [`identity`] | who is calling, signed | RFC 7519 |
 //! | `http` | an upstream that speaks streamable HTTP, or the older HTTP with SSE | MCP transports |
+//! | `stdio` | an upstream that is started, and spoken to over its standard input and output | MCP transports |
+//! | `owner` | to whom sessions belong | – |
 //! | `trouble` | what goes wrong, and what is answered | RFC 9110 §15, JSON-RPC 2.0 §5.1 |
 //!
 //! # Security
@@ -44,6 +46,7 @@ mod http;
 pub mod identity;
 mod owner;
 pub mod proxy;
+mod stdio;
 mod trouble;
 pub mod upstream;
 

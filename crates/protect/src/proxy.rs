@@ -17,6 +17,7 @@ use tower_service::Service;
 use crate::{
     Builder, Identity, IdentitySigner, Upstream,
     http::HttpUpstream,
+    stdio::StdioUpstream,
     trouble::{AnswerTo, Trouble},
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct Settings {
 /// To an upstream.
 pub(crate) enum Way {
     Http(HttpUpstream),
+    Stdio(StdioUpstream),
 }
 
 /// A request that may be passed on: whose it is, where it goes, and what the upstream is told of its caller.
@@ -72,6 +74,15 @@ impl Proxy {
         &self.settings.audience
     }
 
+    /// Ends what outlives requests: the children of an upstream that is a command. Call it before the program ends; it
+    /// takes 6 s at most, and no time for an upstream over HTTP.
+    pub async fn shut_down(&self) {
+        match &self.settings.way {
+            Way::Http(_) => {}
+            Way::Stdio(upstream) => upstream.shut_down().await,
+        }
+    }
+
     /// Passes one request on.
     pub async fn pass(&self, request: Request<Body>) -> Response<Body> {
         let answer_to = AnswerTo::of(&request);
@@ -79,6 +90,7 @@ impl Proxy {
         let result = match self.settings.admit(&parts).await {
             Ok(admitted) => match &self.settings.way {
                 Way::Http(upstream) => upstream.pass(admitted, parts, body).await,
+                Way::Stdio(upstream) => upstream.pass(admitted, parts, body).await,
             },
             Err(trouble) => Err(trouble),
         };

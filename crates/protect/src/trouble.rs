@@ -7,10 +7,13 @@ use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 
+use mcp_authflow_resource::{JsonRpc, json_rpc::NotJsonRpc};
+
 use crate::CannotSign;
 
-/// JSON-RPC's "internal error"; the code of the house stands in `data`.
-const INTERNAL_ERROR: i64 = -32_603;
+/// JSON-RPC's "internal error" and "invalid request"; the code of the house stands in `data`.
+const INTERNAL_ERROR: i32 = -32_603;
+const INVALID_REQUEST: i32 = -32_600;
 
 /// Why there is no answer of the upstream's. The text is for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +42,22 @@ pub(crate) enum Trouble {
     RedirectsElsewhere(String),
     #[error("there is no such session, or it is somebody else's")]
     NoSuchSession,
+    #[error("the child of the MCP server: {0}")]
+    Child(String),
+    #[error("there are as many children as there may be, and all are busy")]
+    TooManyChildren,
+    #[error("too many requests of the session wait for the child")]
+    TooManyRequests,
+    #[error("the body is not to be read: {0}")]
+    NotJsonRpc(NotJsonRpc),
+    #[error("the body is no JSON-RPC message")]
+    NotAMessage,
+    #[error("the client accepts neither JSON nor events")]
+    NotAcceptable,
+    #[error("there is no session id")]
+    NoSessionId,
+    #[error("there is no such event to go on from")]
+    NoSuchEvent,
 }
 
 /// The shape in which a request wants to be answered.
@@ -51,7 +70,9 @@ pub(crate) enum AnswerTo {
 impl AnswerTo {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         if request.method() == Method::POST {
-            Self::JsonRpc(Value::Null)
+            // Read by whoever authorizes tools.
+            let read = request.extensions().get::<JsonRpc>();
+            Self::JsonRpc(read.map(JsonRpc::id).unwrap_or_default())
         } else {
             Self::Other
         }
@@ -104,6 +125,49 @@ impl Trouble {
                 "the MCP server behind this gateway is not set up for it; its operator finds the reason in the log",
             ),
             Self::NoSuchSession => (StatusCode::NOT_FOUND, "not_found", "there is no such session"),
+            Self::Child(_) => (
+                StatusCode::BAD_GATEWAY,
+                "bad_gateway",
+                "the MCP server behind this gateway cannot be started, or has ended",
+            ),
+            Self::TooManyChildren | Self::TooManyRequests => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                "too many sessions or requests at the moment, try again later",
+            ),
+            Self::NotJsonRpc(why) => (
+                why.status(),
+                "invalid_request",
+                "the body is too large or no strict JSON-RPC message",
+            ),
+            Self::NotAMessage => (
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "the body is no JSON-RPC message",
+            ),
+            Self::NotAcceptable => (
+                StatusCode::NOT_ACCEPTABLE,
+                "invalid_request",
+                "accept application/json and text/event-stream",
+            ),
+            Self::NoSessionId => (
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "the header Mcp-Session-Id is needed: begin with initialize",
+            ),
+            Self::NoSuchEvent => (
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "there is no such event to go on from",
+            ),
+        }
+    }
+
+    fn json_rpc_code(&self, status: StatusCode) -> i32 {
+        match self {
+            Self::NotJsonRpc(why) => why.code(),
+            _ if status.is_client_error() => INVALID_REQUEST,
+            _ => INTERNAL_ERROR,
         }
     }
 
@@ -119,7 +183,7 @@ impl Trouble {
             AnswerTo::JsonRpc(id) => json!({
                 "jsonrpc": "2.0",
                 "id": id,
-                "error": {"code": INTERNAL_ERROR, "message": description, "data": {"error": code}},
+                "error": {"code": self.json_rpc_code(status), "message": description, "data": {"error": code}},
             }),
             AnswerTo::Other => json!({"error": code, "error_description": description}),
         };
@@ -128,6 +192,9 @@ impl Trouble {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
         if matches!(self, Self::Method) {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, DELETE"));
         }
