@@ -36,7 +36,7 @@ pub(crate) use self::{
     database::Database,
     import::{Import, pair},
     layers::{Layers, malformed},
-    protect::{IntrospectionCredentials, Protect, ScopeRule, ToolRule, UpstreamUrl},
+    protect::{IntrospectionCredentials, Protect, ToolRule, UpstreamUrl},
     reader::{ConfigError, Effective},
 };
 

@@ -8,6 +8,7 @@
 //! | `import/` | moving over from the Python package |
 //! | `login/` | local accounts: sign-in, consent, first account |
 //! | `pages/` | what people see |
+//! | `protect/` | sign-in in front of an MCP server that knows nothing of it |
 //! | `http/` | listener, proxies, request ids, health |
 //! | `system`, `audit_trail`, `log` | clock, randomness, audit and log of the operating system |
 
@@ -21,6 +22,7 @@ mod import;
 mod log;
 mod login;
 mod pages;
+mod protect;
 mod system;
 mod wire;
 

@@ -7,6 +7,7 @@ use clap::Args;
 use mcp_authflow::{
     AuthorizationServer,
     port::{Clock as _, Entropy, Stopwatch as _},
+    record::SigningAlgorithm,
 };
 
 use super::output::say;
@@ -14,7 +15,7 @@ use crate::{
     bootstrap,
     config::{Config, Database},
     http::{
-        around::{Around, around},
+        around::{self, Around},
         health::{self, Draining},
         listen,
     },
@@ -80,6 +81,7 @@ impl Serve {
         }
         let shared = Shared::connect(&config).await?;
         let server = opened.server(&config, &shared);
+        make_keys(&server).await?;
         let people = People::new(
             server.clone(),
             opened.accounts.clone(),
@@ -88,7 +90,9 @@ impl Serve {
             config.sessions,
         );
         let draining = Draining::default();
-        let app = app(&config, server.clone(), people, draining.clone(), shared);
+        let around = around_of(&config);
+        let app = routes(server.clone(), people, draining.clone(), shared)
+            .layer(middleware::from_fn_with_state(around, around::around));
 
         let cleaner = tokio::spawn(keep_clean(server));
         let asked_to_stop = listen::asked_to_stop()?;
@@ -102,13 +106,24 @@ impl Serve {
     }
 }
 
+/// Makes the first keys that tokens of the registered resources need, so that they are published before the first token.
+async fn make_keys(server: &AuthorizationServer) -> anyhow::Result<()> {
+    let now = SystemClock.now();
+    let resources = server.ports().store.list_resources().await?;
+    let wanted = resources.iter().filter_map(|one| one.access_token_format.algorithm());
+    for algorithm in wanted.chain([SigningAlgorithm::default()]) {
+        server.keys().ensure(algorithm, now).await?;
+    }
+    Ok(())
+}
+
 /// Checks what else a start reads: templates, certificate and key.
 pub(super) fn check_files(config: &Config) -> anyhow::Result<()> {
     pages(config)?;
     listen::check_tls(config)
 }
 
-fn pages(config: &Config) -> anyhow::Result<Pages> {
+pub(super) fn pages(config: &Config) -> anyhow::Result<Pages> {
     let origin = config.issuer.origin();
     let site = Site {
         name: OneLine::name("authflow"),
@@ -118,50 +133,62 @@ fn pages(config: &Config) -> anyhow::Result<Pages> {
     Ok(Pages::new(&site, config.templates_dir.as_deref())?)
 }
 
-/// All routes, with what stands around them.
-fn app(
-    config: &Config,
+/// All routes of the authorization server.
+pub(super) fn routes(
     server: AuthorizationServer,
     people: People,
     draining: Draining,
     shared: Shared,
 ) -> Router {
-    let process = u32::from_be_bytes((&SystemEntropy as &dyn Entropy).draw());
-    let state = Arc::new(Around::new(
-        process,
-        config.trusted_proxies.clone(),
-        &config.issuer,
-    ));
     mcp_authflow_axum::router(server.clone(), people.clone())
         .merge(health::router(server, draining, shared.redis))
         .merge(login::router(people))
-        .layer(middleware::from_fn_with_state(state, around))
+}
+
+/// What stands around them.
+pub(super) fn around_of(config: &Config) -> Arc<Around> {
+    let process = u32::from_be_bytes((&SystemEntropy as &dyn Entropy).draw());
+    Arc::new(Around::new(
+        process,
+        config.trusted_proxies.clone(),
+        &config.issuer,
+    ))
 }
 
 /// Tells the person at the terminal where the server is, and how to begin.
 async fn say_hello(config: &Config, opened: &Opened) -> anyhow::Result<()> {
-    let state = match &config.database {
-        Database::Memory => "in memory, and gone with this process".to_owned(),
-        Database::Sqlite(path) => format!("in {}", path.display()),
-        Database::Postgres { .. } => "in PostgreSQL".to_owned(),
-    };
     say(format_args!("authflow {}", env!("CARGO_PKG_VERSION")))?;
-    say(format_args!("  state    {state}"))?;
+    say(format_args!("  state    {}", place_of_state(config)))?;
     if config.listen.to_string() != config.issuer.origin().trim_start_matches("http://") {
         say(format_args!("  socket   {}", config.listen))?;
     }
+    offer_first_account(config, opened).await?;
+    // Last, since this is what scripts wait for.
+    say(format_args!("authflow listening on {}", config.issuer))
+}
+
+/// Where state is kept, in words.
+pub(super) fn place_of_state(config: &Config) -> String {
+    match &config.database {
+        Database::Memory => "in memory, and gone with this process".to_owned(),
+        Database::Sqlite(path) => format!("in {}", path.display()),
+        Database::Postgres { .. } => "in PostgreSQL".to_owned(),
+    }
+}
+
+/// Prints the link by which the first account is made, where there is none.
+pub(super) async fn offer_first_account(config: &Config, opened: &Opened) -> anyhow::Result<()> {
     if !opened.accounts.has_users().await? {
         let link = login::setup_link(&config.issuer, &opened.key);
         say(format_args!(
             "  There is no account yet. Make the first one, an administrator, here (good once):\n  {link}"
         ))?;
     }
-    // Last, since this is what scripts wait for.
-    say(format_args!("authflow listening on {}", config.issuer))
+    Ok(())
 }
 
 /// Removes what has expired, a little at a time, for as long as the server runs.
-async fn keep_clean(server: AuthorizationServer) {
+pub(super) async fn keep_clean(server: AuthorizationServer) {
     let watch = SinceStart::now();
     loop {
         for _ in 0..CLEAN_STEPS {

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
+use mcp_authflow_resource::tool::ArgumentPattern;
 use mcp_authflow_types::{
-    ClientId, ClientSecret, Issuer, Resource, Scope, ScopeToken, scope::OFFLINE_ACCESS, uri::Uri,
+    ClientId, ClientSecret, Issuer, Scope, ScopeToken, scope::OFFLINE_ACCESS, uri::Uri,
 };
 use zeroize::Zeroizing;
 
 use super::{ConfigError, Reader, reader::MASK};
+use crate::protect::Authority;
 
 /// What `authflow protect` stands in front of, and how.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub(crate) struct Protect {
     pub(crate) introspection: Option<IntrospectionCredentials>,
     /// What people call the MCP server.
     pub(crate) name: Option<String>,
+    /// What every request needs.
+    pub(crate) base_scope: Scope,
     /// Scopes beside, or in place of, those made of the tools' annotations.
     pub(crate) scopes: Vec<ScopeRule>,
     /// What single tools need, in place of what their annotations say.
@@ -53,6 +57,11 @@ impl UpstreamUrl {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Without its query, which may hold a secret.
+    pub(crate) fn shown(&self) -> &str {
+        self.0.split('?').next().unwrap_or_default()
     }
 }
 
@@ -94,19 +103,50 @@ struct ScopeTable {
 pub(crate) struct ToolRule {
     /// The tool's name; `*` stands for any text.
     pub(crate) name: String,
-    /// What it needs.
-    pub(crate) scope: Scope,
-    /// Only with arguments like these: the path of an argument and what it has to look like.
-    pub(crate) arguments: BTreeMap<String, String>,
+    /// What it needs; nothing: nobody may call it.
+    pub(crate) scope: Option<Scope>,
+    /// Only when these arguments look so.
+    pub(crate) when: Vec<(String, ArgumentPattern)>,
+    /// Only when these arguments do not look so.
+    pub(crate) unless: Vec<(String, ArgumentPattern)>,
+}
+
+impl ToolRule {
+    /// Whether it speaks of all calls of its tools.
+    pub(crate) fn is_unconditional(&self) -> bool {
+        self.when.is_empty() && self.unless.is_empty()
+    }
+
+    /// Whether it speaks of the tool of this name.
+    pub(crate) fn is_for(&self, tool: &str) -> bool {
+        let mut parts = self.name.split('*');
+        let Some(mut rest) = tool.strip_prefix(parts.next().unwrap_or_default()) else {
+            return false;
+        };
+        let Some(end) = parts.next_back() else {
+            return rest.is_empty();
+        };
+        for part in parts {
+            match rest.find(part) {
+                None => return false,
+                Some(at) => rest = &rest[at + part.len()..],
+            }
+        }
+        rest.ends_with(end)
+    }
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ToolTable {
     name: String,
-    scope: String,
+    scope: Option<String>,
     #[serde(default)]
-    arguments: BTreeMap<String, String>,
+    deny: bool,
+    #[serde(default)]
+    when: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    unless: BTreeMap<String, toml::Value>,
 }
 
 const SCOPE: &str = "protect.scope";
@@ -139,8 +179,12 @@ impl Protect {
     }
 
     pub(super) fn read(read: &mut Reader, public_url: Option<Issuer>) -> Result<Self, ConfigError> {
-        let upstream = read.with("protect.upstream", "", |text| {
-            if text.is_empty() { Ok(None) } else { UpstreamUrl::parse(text).map(Some) }
+        let upstream = read.with_query_masked("protect.upstream", |text| {
+            if text.is_empty() {
+                Ok(None)
+            } else {
+                UpstreamUrl::parse(text).map(Some)
+            }
         })?;
         let issuer = read.with(ISSUER, "", |text| {
             if text.is_empty() {
@@ -164,26 +208,28 @@ impl Protect {
             let origins = text.split(',').map(str::trim).filter(|one| !one.is_empty());
             Ok(origins.map(str::to_owned).collect())
         })?;
+        let base_scope = read.with("protect.base_scope", "tools:read", |text| {
+            Scope::parse(text).map_err(|error| error.to_string())
+        })?;
         let scopes = read_scopes(read)?;
         let tools = read_tools(read)?;
-        Ok(Self {
+        let protect = Self {
             upstream,
             public_url,
             issuer,
             introspection,
             name,
+            base_scope,
             scopes,
             tools,
             hide_forbidden_tools,
             reread_tools,
             identity_header,
             allowed_origins,
-        })
-    }
-
-    /// The MCP endpoint as clients know it.
-    pub(crate) fn resource(origin: &str) -> Result<Resource, ConfigError> {
-        Resource::parse(&format!("{origin}/mcp")).map_err(|error| ConfigError::Unsafe(error.to_string()))
+        };
+        // That scopes and rules fit together is found out here, and not at the first call of a tool.
+        Authority::new(&protect).map_err(|error| ConfigError::Unsafe(error.to_string()))?;
+        Ok(protect)
     }
 }
 
@@ -218,8 +264,13 @@ fn read_credentials(read: &mut Reader) -> Result<Option<IntrospectionCredentials
     match (client_id, secret) {
         (None, None) => Ok(None),
         (Some(client_id), Some((key, shown, secret))) => {
-            let client_secret = ClientSecret::present(&secret)
-                .map_err(|_| read.wrong(key, &shown, "a client secret is 1 to 512 printable ASCII characters"))?;
+            let client_secret = ClientSecret::present(&secret).map_err(|_| {
+                read.wrong(
+                    key,
+                    &shown,
+                    "a client secret is 1 to 512 printable ASCII characters",
+                )
+            })?;
             Ok(Some(IntrospectionCredentials {
                 client_id,
                 client_secret,
@@ -251,7 +302,9 @@ fn read_scopes(read: &mut Reader) -> Result<Vec<ScopeRule>, ConfigError> {
 fn scope_token(text: &str) -> Result<ScopeToken, String> {
     let token = ScopeToken::parse(text).map_err(|error| error.to_string())?;
     if token.as_str() == OFFLINE_ACCESS {
-        return Err("offline_access belongs to the authorization server, not to a resource: leave it out".to_owned());
+        return Err(
+            "offline_access belongs to the authorization server, not to a resource: leave it out".to_owned(),
+        );
     }
     Ok(token)
 }
@@ -261,17 +314,44 @@ fn read_tools(read: &mut Reader) -> Result<Vec<ToolRule>, ConfigError> {
         if table.name.is_empty() {
             return Err("name a tool, or several: name = \"delete_*\"".to_owned());
         }
-        let scope = Scope::parse(&table.scope).map_err(|error| error.to_string())?;
-        if scope.is_empty() {
-            return Err("say what the tool needs: scope = \"notes:write\"".to_owned());
-        }
-        for token in scope.iter() {
-            scope_token(token.as_str())?;
-        }
+        let scope = match (table.deny, table.scope.as_deref().unwrap_or_default().trim()) {
+            (true, "") => None,
+            (true, _) => return Err("write scope or deny = true, not both".to_owned()),
+            (false, "") => return Err("say what the tool needs: scope = \"notes:write\"".to_owned()),
+            (false, scope) => Some(Scope::parse(scope).map_err(|error| error.to_string())?),
+        };
         Ok(ToolRule {
             name: table.name,
             scope,
-            arguments: table.arguments,
+            when: patterns(table.when)?,
+            unless: patterns(table.unless)?,
         })
     })
+}
+
+/// What arguments look like: a text with `*` for any characters, a value, or a list of values.
+fn patterns(table: BTreeMap<String, toml::Value>) -> Result<Vec<(String, ArgumentPattern)>, String> {
+    let write = |name: &str| format!("write {name} = \"a text with *\", a number, true, false, or a list of these");
+    let value = |name: &str, value: &toml::Value| match value {
+        toml::Value::String(text) => Ok(serde_json::Value::from(text.as_str())),
+        toml::Value::Integer(number) => Ok((*number).into()),
+        toml::Value::Float(number) => Ok((*number).into()),
+        toml::Value::Boolean(flag) => Ok((*flag).into()),
+        _ => Err(write(name)),
+    };
+    table
+        .into_iter()
+        .map(|(name, written)| {
+            let pattern = match &written {
+                toml::Value::String(text) if text == "*" => ArgumentPattern::present(),
+                toml::Value::String(text) => ArgumentPattern::glob(text),
+                toml::Value::Array(values) if !values.is_empty() => {
+                    let values: Result<Vec<_>, _> = values.iter().map(|one| value(&name, one)).collect();
+                    ArgumentPattern::one_of(values?)
+                }
+                one => ArgumentPattern::equals(value(&name, one)?),
+            };
+            Ok((name, pattern))
+        })
+        .collect()
 }

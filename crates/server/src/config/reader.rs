@@ -171,6 +171,20 @@ impl Reader {
         parse(&text).map_err(|remedy| self.wrong(key, &mask_password(&text), &remedy))
     }
 
+    /// An address whose query may hold a secret.
+    pub(super) fn with_query_masked<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        fn mask(text: &str) -> String {
+            text.split_once('?')
+                .map_or_else(|| text.to_owned(), |(before, _)| format!("{before}?{MASK}"))
+        }
+        let (text, _) = self.take(key, "", mask)?;
+        parse(&text).map_err(|remedy| self.wrong(key, &mask(&text), &remedy))
+    }
+
     /// A text that is nobody's to see, where it is set.
     pub(super) fn optional_secret(&mut self, key: &'static str) -> Result<Option<String>, ConfigError> {
         let mask = |text: &str| if text.is_empty() { "" } else { MASK }.to_owned();
@@ -257,7 +271,12 @@ impl Reader {
             origin: origin.clone(),
             remedy,
         };
-        let in_a_file = || wrong("…".to_owned(), format!("write [[{key}]] tables in the configuration file"));
+        let in_a_file = || {
+            wrong(
+                "…".to_owned(),
+                format!("write [[{key}]] tables in the configuration file"),
+            )
+        };
         let toml::Value::Array(tables) = &value else {
             return Err(in_a_file());
         };

@@ -106,6 +106,22 @@ pub(crate) fn router(
         .route("/readyz", get(readyz).with_state(node))
 }
 
+/// The two routes of a node without a store: it is ready as long as it runs.
+pub(crate) fn router_without_store(draining: Draining) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { answer(StatusCode::OK, "ok\n") }))
+        .route(
+            "/readyz",
+            get(async move || {
+                if draining.0.load(Ordering::SeqCst) {
+                    answer(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+                } else {
+                    answer(StatusCode::OK, "ready\n")
+                }
+            }),
+        )
+}
+
 async fn readyz(State(node): State<Node>) -> impl IntoResponse {
     if node.draining.0.load(Ordering::SeqCst) {
         return answer(StatusCode::SERVICE_UNAVAILABLE, "draining\n");

@@ -13,6 +13,7 @@ mod lifecycle;
 mod log;
 mod login;
 mod private_key_jwt;
+mod protect;
 mod rate_limit;
 mod redis;
 mod secrecy;
