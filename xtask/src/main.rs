@@ -80,6 +80,9 @@ enum Verb {
         #[arg(long)]
         listen: std::net::SocketAddr,
     },
+    /// The MCP server whose protection the bench measures
+    #[command(hide = true)]
+    McpServer(bench::mcp_server::Arguments),
     /// Finds or installs the programs that the tests need
     Provide {
         /// Which of them; all when none is named
@@ -110,6 +113,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Faults { fault } => faults::run(&fault).map(closing_line),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::BareAxum { listen } => bench::bare_axum::run(listen).map(|()| ExitCode::SUCCESS),
+        Verb::McpServer(arguments) => bench::mcp_server::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Provide { what } => provide::run(&what).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -15,6 +15,8 @@
 //! | `load` | connections in a closed loop, their latencies |
 //! | `cpu` | the CPU time of a process |
 //! | `parts` | what single parts cost, in this process: memory of a token, a limiter's check |
+//! | `mcp_server` | the MCP server that is protected |
+//! | `protected` | what its protection costs: the layer, and the proxy of `authflow protect` |
 //! | `clean_up` | what a clean-up of a million rows does to the requests beside it |
 //! | `raw_commits` | what SQLite itself can do with 32 rows a commit |
 //! | `table` | medians, ratios, Markdown |
@@ -24,8 +26,10 @@ mod clean_up;
 mod contestant;
 mod cpu;
 mod load;
+pub(crate) mod mcp_server;
 mod operation;
 mod parts;
+mod protected;
 mod raw_commits;
 mod table;
 
@@ -71,6 +75,8 @@ enum Section {
     Requests,
     /// What single parts cost.
     Parts,
+    /// What the protection of an MCP server costs.
+    Protected,
     /// Requests beside a clean-up.
     CleanUp,
 }
@@ -147,6 +153,9 @@ fn measure(arguments: &Arguments, server: &std::path::Path) -> Result<()> {
     }
     if is_wanted(Section::Parts) {
         text += &parts::measure(&runtime)?;
+    }
+    if is_wanted(Section::Protected) {
+        text += &protected::measure(&runtime, arguments.rounds, arguments.requests, server)?;
     }
     if is_wanted(Section::CleanUp) {
         for kind in [Kind::Sqlite, Kind::Postgres] {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{Request, Uri};
 use http_body_util::Full;
 use mcp_authflow_jose::SigningKey;
@@ -69,6 +69,8 @@ pub(super) struct Requests {
 #[derive(Clone, Debug)]
 enum Body {
     Same(Bytes),
+    /// A call of a tool, as JSON.
+    Call(Bytes),
     /// The refresh token that the next request presents.
     Rotating {
         client_id: String,
@@ -138,6 +140,19 @@ impl Requests {
         })
     }
 
+    /// The same tool call every time, with this token if there is one.
+    pub(super) fn call(host: &str, token: Option<&str>, tool: &str) -> Result<Self> {
+        let call = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": {"name": "machine"}},
+        });
+        Ok(Self {
+            path: "/mcp".parse()?,
+            host: host.to_owned(),
+            authorization: token.map(|token| format!("Bearer {token}")),
+            body: Body::Call(call.to_string().into()),
+        })
+    }
+
     /// A public client's refresh token, then the one that the answer brings, and so on.
     pub(super) fn rotating(host: &str, client_id: &str, refresh: &str) -> Result<Self> {
         Ok(Self {
@@ -164,14 +179,18 @@ impl Requests {
 
     /// The next request.
     pub(super) fn make(&mut self) -> Result<Request<Full<Bytes>>> {
-        let mut request = Request::post(self.path.clone())
-            .header(HOST, &self.host)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let mut request = Request::post(self.path.clone()).header(HOST, &self.host);
+        request = match &self.body {
+            Body::Call(_) => request
+                .header(CONTENT_TYPE, "application/json")
+                .header(ACCEPT, "application/json, text/event-stream"),
+            _ => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded"),
+        };
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
         let body = match &mut self.body {
-            Body::Same(body) => body.clone(),
+            Body::Same(body) | Body::Call(body) => body.clone(),
             Body::Signed { signer, ready } => match ready.pop_front() {
                 Some(form) => form,
                 None => signer.form()?,
@@ -190,6 +209,14 @@ impl Requests {
             Body::Same(_) | Body::Signed { .. } => {
                 ensure!(
                     contains(answer, b"\"active\":true") || contains(answer, b"\"access_token\":\""),
+                    "a strange answer: {}",
+                    String::from_utf8_lossy(answer)
+                );
+                Ok(())
+            }
+            Body::Call(_) => {
+                ensure!(
+                    contains(answer, b"Hello, machine"),
                     "a strange answer: {}",
                     String::from_utf8_lossy(answer)
                 );
