@@ -50,16 +50,16 @@ impl TokenVerifier for ByIssuer {
         let Some((issuer, verifier)) = self.verifier_of(token) else {
             return Err(VerifyError::Inactive);
         };
-        let mut verified = verifier.verify(token).await?;
-        match &verified.issuer {
-            None => verified.issuer = Some(issuer.as_str().to_owned()),
+        let mut told = verifier.verify(token).await?;
+        match &told.issuer {
+            None => told.issuer = Some(issuer.as_str().to_owned()),
             Some(said) if said == issuer.as_str() => {}
             Some(said) => {
                 tracing::warn!(%issuer, said, "an issuer speaks for another one");
                 return Err(VerifyError::Inactive);
             }
         }
-        Ok(verified)
+        Ok(told)
     }
 }
 

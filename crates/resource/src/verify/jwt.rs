@@ -164,7 +164,11 @@ impl TokenVerifier for JwtVerifier {
     async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
         // 1. Seen before, with a signature that one of the keys in use made.
         let hash = TokenHash::of(token);
-        if let Some(verified) = self.keys.at_hand().and_then(|keys| self.proven.find(&hash, &keys)) {
+        if let Some(verified) = self
+            .keys
+            .at_hand()
+            .and_then(|keys| self.proven.find(&hash, &keys))
+        {
             return Ok(verified);
         }
         let refused = |why: Unproven| {
@@ -186,10 +190,10 @@ impl TokenVerifier for JwtVerifier {
 
 /// Reads the claims (RFC 9068 §2.2, §2.2.3). Those that are required there are required here.
 fn read(claims: &Claims) -> Result<VerifiedToken, Unproven> {
-    let client_id = ClientId::parse(claims.required_text("client_id")?)
-        .map_err(|_| Unproven::Malformed("client_id"))?;
-    let scope = Scope::parse(claims.text("scope")?.unwrap_or_default())
-        .map_err(|_| Unproven::Malformed("scope"))?;
+    let client_id =
+        ClientId::parse(claims.required_text("client_id")?).map_err(|_| Unproven::Malformed("client_id"))?;
+    let scope =
+        Scope::parse(claims.text("scope")?.unwrap_or_default()).map_err(|_| Unproven::Malformed("scope"))?;
     let later = |date: NumericDate| date.round_up();
     let earlier = |date: NumericDate| date.round_down();
     Ok(VerifiedToken {
@@ -262,12 +266,17 @@ impl JwtVerifierBuilder {
         }
         let keys = match self.source {
             Source::Fixed(keys) => IssuerKeys::Fixed(Arc::new(keys)),
-            Source::Metadata => {
-                IssuerKeys::Remote(Arc::new(RemoteKeys::of_issuer(&issuer, self.times, self.monotonic)?))
-            }
-            Source::Address(url) => {
-                IssuerKeys::Remote(Arc::new(RemoteKeys::at(&issuer, &url, self.times, self.monotonic)?))
-            }
+            Source::Metadata => IssuerKeys::Remote(Arc::new(RemoteKeys::of_issuer(
+                &issuer,
+                self.times,
+                self.monotonic,
+            )?)),
+            Source::Address(url) => IssuerKeys::Remote(Arc::new(RemoteKeys::at(
+                &issuer,
+                &url,
+                self.times,
+                self.monotonic,
+            )?)),
         };
         Ok(JwtVerifier {
             issuer,

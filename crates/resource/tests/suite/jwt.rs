@@ -151,10 +151,15 @@ fn assert_is_invalid(seen: &Seen) {
 /// M-122: with every algorithm that is built, and nothing asked but metadata and keys, once.
 #[tokio::test]
 async fn a_good_token_is_let_in_without_a_question_each() {
-    let keys: Vec<SigningKey> = [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Es384, Algorithm::Rs256]
-        .into_iter()
-        .map(|algorithm| SigningKey::generate(algorithm).unwrap())
-        .collect();
+    let keys: Vec<SigningKey> = [
+        Algorithm::Es256,
+        Algorithm::EdDsa,
+        Algorithm::Es384,
+        Algorithm::Rs256,
+    ]
+    .into_iter()
+    .map(|algorithm| SigningKey::generate(algorithm).unwrap())
+    .collect();
     let issuer = KeyIssuer::start(&keys.iter().collect::<Vec<_>>()).await;
     let house = issuer.house();
     for _ in 0..3 {
@@ -176,12 +181,21 @@ async fn another_kind_of_token_is_refused() {
         let token = key.sign(good, &issuer.claims()).unwrap();
         assert_eq!(house.call_with(&token).await.status, 200, "{good}");
     }
-    for bad in ["JWT", "id_token+jwt", "dpop+jwt", "logout+jwt", "authflow-identity+jwt", ""] {
+    for bad in [
+        "JWT",
+        "id_token+jwt",
+        "dpop+jwt",
+        "logout+jwt",
+        "authflow-identity+jwt",
+        "",
+    ] {
         let token = key.sign(bad, &issuer.claims()).unwrap();
         assert_is_invalid(&house.call_with(&token).await);
     }
     let header = json!({"alg": "ES256", "kid": key.key_id()});
-    let token = key.sign_as(&header, issuer.claims().to_string().as_bytes()).unwrap();
+    let token = key
+        .sign_as(&header, issuer.claims().to_string().as_bytes())
+        .unwrap();
     assert_is_invalid(&house.call_with(&token).await);
     assert_eq!(house.runs(), 3);
 }
@@ -250,9 +264,16 @@ async fn a_scope_that_is_missing_is_told() {
     let issuer = KeyIssuer::start(&[&key]).await;
     let mut claims = issuer.claims();
     claims["scope"] = json!("write");
-    let seen = issuer.house().call_with(&key.sign("at+jwt", &claims).unwrap()).await;
+    let seen = issuer
+        .house()
+        .call_with(&key.sign("at+jwt", &claims).unwrap())
+        .await;
     assert_eq!(seen.status, 403);
-    assert!(seen.header("www-authenticate").unwrap().contains("insufficient_scope"));
+    assert!(
+        seen.header("www-authenticate")
+            .unwrap()
+            .contains("insufficient_scope")
+    );
 }
 
 /// JT-02, JT-05, JT-07: confused algorithms, keys and addresses in the header, extensions.
@@ -307,7 +328,11 @@ async fn a_signature_that_is_none_is_refused() {
         // The last character of 64 bytes carries two bits that mean nothing.
         let mut text = signature.to_owned();
         let last = text.pop().unwrap();
-        text.push(if last == 'A' { 'B' } else { char::from(last as u8 + 1) });
+        text.push(if last == 'A' {
+            'B'
+        } else {
+            char::from(last as u8 + 1)
+        });
         text
     };
     let forged = [
@@ -339,7 +364,11 @@ async fn keys_change_and_nobody_is_refused() {
     assert_eq!(issuer.asked(), 2);
 
     issuer.publish(&[&new]);
-    assert_eq!(house.call_with(&issuer.token(&old)).await.status, 200, "not known yet");
+    assert_eq!(
+        house.call_with(&issuer.token(&old)).await.status,
+        200,
+        "not known yet"
+    );
     issuer.pass(Duration::from_secs(301));
     assert_is_invalid(&house.call_with(&issuer.token(&old)).await);
     assert_eq!(house.call_with(&issuer.token(&new)).await.status, 200);
@@ -371,14 +400,19 @@ async fn keys_are_renewed_ahead() {
 async fn a_key_address_that_fails_or_lies_changes_nothing() {
     let key = es256();
     let issuer = KeyIssuer::start(&[&key]).await;
-    let many: Vec<Value> = (0..10_000).map(|n| json!({"kty": "EC", "kid": n.to_string()})).collect();
+    let many: Vec<Value> = (0..10_000)
+        .map(|n| json!({"kty": "EC", "kid": n.to_string()}))
+        .collect();
     let lies = [
         (500, String::new()),
         (404, String::new()),
         (200, json!({"keys": []}).to_string()),
         (200, "{}".to_owned()),
         (200, "<html>maintenance</html>".to_owned()),
-        (200, json!({"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": key.key_id()}]}).to_string()),
+        (
+            200,
+            json!({"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": key.key_id()}]}).to_string(),
+        ),
         (200, json!({ "keys": many }).to_string()),
     ];
     for (status, body) in lies {
@@ -388,14 +422,18 @@ async fn a_key_address_that_fails_or_lies_changes_nothing() {
         issuer.answer(status, body.clone());
         issuer.pass(Duration::from_secs(301));
         let seen = house.call_with(&issuer.token(&key)).await;
-        assert_eq!(seen.status, 200, "{status} {:.60}", body);
+        assert_eq!(seen.status, 200, "{status} {body:.60}");
         issuer.pass(Duration::from_secs(3_600));
         let seen = house.call_with(&issuer.token(&key)).await;
-        assert_eq!(seen.status, 503, "{status} {:.60}", body);
+        assert_eq!(seen.status, 503, "{status} {body:.60}");
         assert_eq!(seen.header("www-authenticate"), None);
         issuer.publish(&[&key]);
         issuer.pass(Duration::from_secs(2));
-        assert_eq!(house.call_with(&issuer.token(&key)).await.status, 200, "and it is well again");
+        assert_eq!(
+            house.call_with(&issuer.token(&key)).await.status,
+            200,
+            "and it is well again"
+        );
     }
     // A name that stands there twice: each is tried.
     let (twin, other) = (key.public_jwk(), es256().with_key_id(key.key_id()).public_jwk());
@@ -419,7 +457,10 @@ async fn without_keys_nobody_can_say() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);
-    let verifier = JwtVerifier::builder(&issuer.url).jwks_uri(url).clock(|| NOW).build();
+    let verifier = JwtVerifier::builder(&issuer.url)
+        .jwks_uri(url)
+        .clock(|| NOW)
+        .build();
     let house = crate::jwt::house(&issuer.url, verifier.unwrap());
     let seen = house.call_with(&issuer.token(&key)).await;
     assert_eq!(seen.status, 503);
@@ -438,13 +479,20 @@ async fn a_flood_of_unknown_keys_is_one_question_at_a_time() {
     let before = issuer.asked();
     let mut flood = tokio::task::JoinSet::new();
     for n in 0..200 {
-        let forged = es256().with_key_id(&format!("k{n}")).sign("at+jwt", &issuer.claims()).unwrap();
+        let forged = es256()
+            .with_key_id(&format!("k{n}"))
+            .sign("at+jwt", &issuer.claims())
+            .unwrap();
         let house = house.clone();
         flood.spawn(async move { house.call_with(&forged).await.status.as_u16() });
     }
     assert_eq!(house.call_with(&issuer.token(&key)).await.status, 200);
     issuer.publish(&[&key, &late]);
-    assert_eq!(house.call_with(&issuer.token(&late)).await.status, 200, "found in the midst of it");
+    assert_eq!(
+        house.call_with(&issuer.token(&late)).await.status,
+        200,
+        "found in the midst of it"
+    );
     let answers = flood.join_all().await;
     assert!(answers.iter().all(|status| *status == 401), "{answers:?}");
     let questions = issuer.asked() - before;
@@ -455,7 +503,10 @@ async fn a_flood_of_unknown_keys_is_one_question_at_a_time() {
 #[tokio::test]
 async fn several_issuers_are_trusted_each_with_its_own_keys() {
     let (a_key, b_key) = (es256(), es256());
-    let (a, b) = (KeyIssuer::start(&[&a_key]).await, KeyIssuer::start(&[&b_key]).await);
+    let (a, b) = (
+        KeyIssuer::start(&[&a_key]).await,
+        KeyIssuer::start(&[&b_key]).await,
+    );
     let protect = ProtectedResource::builder(RESOURCE, &a.url)
         .verify_with(a.verifier().build().unwrap())
         .also_trust(&b.url, b.verifier().build().unwrap())
@@ -463,7 +514,10 @@ async fn several_issuers_are_trusted_each_with_its_own_keys() {
         .build()
         .unwrap();
     let published = protect.metadata().body();
-    assert!(published.contains(&a.url) && published.contains(&b.url), "{published}");
+    assert!(
+        published.contains(&a.url) && published.contains(&b.url),
+        "{published}"
+    );
     let house = House::behind(protect);
     assert_eq!(house.call_with(&a.token(&a_key)).await.status, 200);
     assert_eq!(house.call_with(&b.token(&b_key)).await.status, 200);

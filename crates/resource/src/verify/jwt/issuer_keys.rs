@@ -179,7 +179,10 @@ impl RemoteKeys {
             }
         };
         if let Some(asked_at) = last_asked {
-            let rest = self.times.min_interval.saturating_sub(self.now.now().saturating_sub(asked_at));
+            let rest = self
+                .times
+                .min_interval
+                .saturating_sub(self.now.now().saturating_sub(asked_at));
             if !rest.is_zero() {
                 sleep(rest).await;
             }

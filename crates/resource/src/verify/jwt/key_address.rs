@@ -93,7 +93,10 @@ impl KeyAddress {
             }
             let named = keys_in(&body, issuer).filter(|url| self.outbound.endpoint(url).is_ok());
             return named.ok_or_else(|| {
-                tracing::warn!(url, "the issuer's metadata is none, is another issuer's, or names no keys");
+                tracing::warn!(
+                    url,
+                    "the issuer's metadata is none, is another issuer's, or names no keys"
+                );
                 CannotCheck::BadAnswer
             });
         }
