@@ -17,14 +17,20 @@ mod client_auth_jwt;
 mod compare;
 mod cors;
 mod device;
+mod discovery;
+mod friction;
+mod introspection;
 mod json;
 mod judged;
+mod middleware;
 mod pkce;
 mod rate_limiting;
 mod registration;
+mod response_validation;
 mod responses;
 mod rig;
 mod scopes;
+mod ssrf;
 mod storage;
 mod storage_postgres;
 mod validation;
@@ -63,6 +69,12 @@ pub(crate) enum Area {
     StoragePostgres,
     ClientAuthJwt,
     Registration,
+    Ssrf,
+    Discovery,
+    Middleware,
+    ResponseValidation,
+    Introspection,
+    Friction,
 }
 
 impl Area {
@@ -85,6 +97,12 @@ impl Area {
             Self::StoragePostgres => storage_postgres::call(case, rig).await,
             Self::ClientAuthJwt => client_auth_jwt::call(case, rig).await,
             Self::Registration => registration::call(case, rig).await,
+            Self::Ssrf => ssrf::call(case, rig).await,
+            Self::Discovery => discovery::call(case, rig).await,
+            Self::Middleware => middleware::call(case, rig).await,
+            Self::ResponseValidation => response_validation::call(case, rig).await,
+            Self::Introspection => introspection::call(case, rig).await,
+            Self::Friction => friction::call(case, rig).await,
         }
     }
 }
