@@ -9,10 +9,10 @@
 //! | file | what |
 //! |---|---|
 //! | `main.rs` | settings, the protection, the listener |
-//! | `tools.rs` | the two tools; how they learn who is calling |
-//! | `step_up.rs` | how a client is told that a tool needs one scope more |
+//! | `tools.rs` | the two tools: what they need, and how they learn who is calling |
 
-mod step_up;
+#[cfg(test)]
+mod tests;
 mod tools;
 
 use std::{
@@ -22,12 +22,17 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, middleware};
+use axum::Router;
 use clap::Parser;
-use mcp_authflow_resource::ProtectedResource;
+use mcp_authflow_resource::{
+    AuthorizeTools, Protect, ProtectedResource, ToolPolicy,
+    rmcp::ToolsDeclare as _,
+    tool::{InvalidToolPolicy, Unlisted},
+};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
+use tower::Layer as _;
 use tracing_subscriber::EnvFilter;
 
 use crate::tools::{HelloMcp, Notes};
@@ -73,20 +78,9 @@ async fn main() -> anyhow::Result<()> {
         .name("Hello MCP")
         .build()?;
 
-    // No sessions: who is calling is read off the token of each request, and there is no session id to steal.
-    let mut mcp = StreamableHttpServerConfig::default();
-    mcp.legacy_session_mode = false;
-    mcp.json_response = true;
-    let stop_streams = mcp.cancellation_token.clone();
-    let notes = Notes::default();
-    let tools = move || Ok(HelloMcp::new(notes.clone()));
-    let app = Router::new()
-        .route_service(
-            "/mcp",
-            StreamableHttpService::new(tools, Arc::new(NeverSessionManager::default()), mcp),
-        )
-        .layer(middleware::from_fn(step_up::ask_for_the_scope_of_a_tool))
-        .layer(protect);
+    let transport = StreamableHttpServerConfig::default();
+    let stop_streams = transport.cancellation_token.clone();
+    let app = app(protect, transport)?;
 
     let handle = axum_server::Handle::new();
     let stop = handle.clone();
@@ -103,6 +97,27 @@ async fn main() -> anyhow::Result<()> {
         .serve(app.into_make_service())
         .await?;
     Ok(())
+}
+
+/// The MCP endpoint behind its protection.
+fn app(protect: Protect, mut transport: StreamableHttpServerConfig) -> Result<Router, InvalidToolPolicy> {
+    // What each tool needs beyond `hello:read`, the tools say themselves. All are shown to everyone: a client can only ask
+    // its person for the scope of a tool that it knows of.
+    let policy = ToolPolicy::builder()
+        .declared_by(HelloMcp::tool_router().list_all())
+        .unlisted(Unlisted::Deny)
+        .hide_forbidden_tools(false)
+        .build()?;
+
+    // No sessions: who is calling is read off the token of each request, and there is no session id to steal.
+    transport.legacy_session_mode = false;
+    transport.json_response = true;
+    let notes = Notes::default();
+    let tools = move || Ok(HelloMcp::new(notes.clone()));
+    let mcp = StreamableHttpService::new(tools, Arc::new(NeverSessionManager::default()), transport);
+    Ok(Router::new()
+        .route_service("/mcp", AuthorizeTools::new(policy).layer(mcp))
+        .layer(protect))
 }
 
 /// Logs to the standard error stream; `RUST_LOG` says how much.

@@ -1,15 +1,14 @@
-//! The two tools. Each reads the caller off the request in which it was called.
+//! The two tools. Each says which scope it needs, and takes the caller as a parameter.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use http::request::Parts;
-use mcp_authflow_resource::Caller;
+use mcp_authflow_resource::{Caller, rmcp::needs};
 use rmcp::{
-    ErrorData, ServerHandler,
-    handler::server::{tool::Extension, wrapper::Parameters},
+    ServerHandler,
+    handler::server::wrapper::Parameters,
     model::{CallToolResult, ContentBlock},
     tool, tool_handler, tool_router,
 };
@@ -32,7 +31,7 @@ pub(crate) struct Note {
     text: String,
 }
 
-#[tool_router]
+#[tool_router(vis = "pub(crate)")]
 impl HelloMcp {
     pub(crate) fn new(notes: Notes) -> Self {
         Self { notes }
@@ -40,50 +39,35 @@ impl HelloMcp {
 
     /// Greets whoever is signed in, and says what they wanted remembered.
     #[tool(annotations(read_only_hint = true))]
-    async fn hello(&self, Extension(request): Extension<Parts>) -> Result<CallToolResult, ErrorData> {
-        let caller = caller(&request)?;
+    async fn hello(&self, caller: Caller) -> CallToolResult {
         let name = caller.username().or(caller.subject()).unwrap_or("stranger");
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(said(
-            match caller.subject().and_then(|subject| notes.get(subject)) {
-                None => format!("Hello, {name}!"),
-                Some(note) => format!("Hello, {name}! You wanted me to remember: {note}"),
-            },
-        ))
+        said(match caller.subject().and_then(|subject| notes.get(subject)) {
+            None => format!("Hello, {name}!"),
+            Some(note) => format!("Hello, {name}! You wanted me to remember: {note}"),
+        })
     }
 
     /// Remembers one note for whoever is signed in.
-    #[tool(annotations(destructive_hint = false, idempotent_hint = true))]
-    async fn remember(
-        &self,
-        Extension(request): Extension<Parts>,
-        Parameters(Note { text }): Parameters<Note>,
-    ) -> Result<CallToolResult, ErrorData> {
-        let caller = caller(&request)?;
-        // This is the lock; `step_up` is the sign beside it, by which clients learn how to open it.
-        if let Err(refused) = caller.require_scope("hello:write") {
-            return Ok(refuse(refused.to_string()));
-        }
+    #[tool(
+        annotations(destructive_hint = false, idempotent_hint = true),
+        meta = needs("hello:write")
+    )]
+    async fn remember(&self, caller: Caller, Parameters(Note { text }): Parameters<Note>) -> CallToolResult {
         let Some(subject) = caller.subject() else {
-            return Ok(refuse("there is nobody to remember it for"));
+            return refuse("there is nobody to remember it for");
         };
         if text.chars().count() > MAX_NOTE_CHARS {
-            return Ok(refuse(format!("a note has at most {MAX_NOTE_CHARS} characters")));
+            return refuse(format!("a note has at most {MAX_NOTE_CHARS} characters"));
         }
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         notes.insert(subject.to_owned(), text);
-        Ok(said("I will remember."))
+        said("I will remember.")
     }
 }
 
 #[tool_handler(name = "hello_mcp", instructions = "Say hello, and have one note remembered.")]
 impl ServerHandler for HelloMcp {}
-
-/// `rmcp` hands the HTTP request to the tools, and the layer has put the caller into it.
-fn caller(request: &Parts) -> Result<&Caller, ErrorData> {
-    Caller::of(&request.extensions)
-        .ok_or_else(|| ErrorData::internal_error("the layer is not in front", None))
-}
 
 fn said(text: impl Into<String>) -> CallToolResult {
     CallToolResult::success(vec![ContentBlock::text(text)])
