@@ -1,13 +1,8 @@
 //! Whether a token that its issuer calls good is good *here*: the claim checks, in order.
 
-use std::time::Duration;
-
 use mcp_authflow_types::{Issuer, Scope, Timestamp};
 
 use crate::{audience::AudienceRule, refusal::Refusal, verify::VerifiedToken};
-
-/// How far the issuer's clock may be off ours: half a minute, the same as for any claim signed elsewhere.
-const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
 /// What a token must fit.
 #[derive(Clone, Debug)]
@@ -36,16 +31,10 @@ pub(crate) fn decide(expected: &Expected, token: &VerifiedToken, now: Timestamp)
         .matched(&expected.audiences, &token.audience)
         .ok_or(Refusal::OtherAudience)?;
     // 3. RFC 7519 §4.1.4, §4.1.5: now is within its life.
-    if token
-        .expires_at
-        .is_some_and(|end| (end + CLOCK_SKEW).has_passed(now))
-    {
+    if token.has_expired(now) {
         return Err(Refusal::Expired);
     }
-    if token
-        .not_before
-        .is_some_and(|start| !(start - CLOCK_SKEW).has_passed(now))
-    {
+    if token.is_not_yet_valid(now) {
         return Err(Refusal::NotYetValid);
     }
     // 4. RFC 9449 §7.1, RFC 8705 §3: a token bound to a key is worthless to a thief only if it is refused without proof.
@@ -63,6 +52,8 @@ pub(crate) fn decide(expected: &Expected, token: &VerifiedToken, now: Timestamp)
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::time::Duration;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 //! [`introspection`] asks the authorization server that issued it; [`jwt`] checks its signature. To verify in another way, implement
 //! [`TokenVerifier`] and hand it to [`Builder::verify_with`](crate::Builder::verify_with).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mcp_authflow_types::{ClientId, Scope, Timestamp};
 use serde_json::{Map, Value};
@@ -76,7 +76,22 @@ pub struct VerifiedToken {
     pub claims: Arc<Map<String, Value>>,
 }
 
+/// How far the issuer's clock may be off ours: half a minute, the same as for any claim signed elsewhere.
+const CLOCK_SKEW: Duration = Duration::from_secs(30);
+
 impl VerifiedToken {
+    /// Whether its `exp` has come, more than half a minute ago (RFC 7519 §4.1.4, S-238). The layer checks it.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at
+            .is_some_and(|end| (end + CLOCK_SKEW).has_passed(now))
+    }
+
+    /// Whether its `nbf` is to come, in more than half a minute (RFC 7519 §4.1.5, S-238). The layer checks it.
+    pub fn is_not_yet_valid(&self, now: Timestamp) -> bool {
+        self.not_before
+            .is_some_and(|start| !(start - CLOCK_SKEW).has_passed(now))
+    }
+
     /// The scope as it was spelled, in its order and with its repetitions, from a text or a list (S-237): for showing, and
     /// for who moves over from the Python package. What the token allows is [`scope`](Self::scope), which holds only what
     /// RFC 6749 §3.3 calls a scope token.
