@@ -49,6 +49,7 @@ impl ProtectedResource {
             outbound: OutboundSettings::default(),
             caching: None,
             required: Vec::new(),
+            asked_first: Vec::new(),
             supported: Vec::new(),
             implied: Vec::new(),
             name: None,
@@ -74,6 +75,7 @@ pub struct Builder {
     outbound: OutboundSettings,
     caching: Option<Caching>,
     required: Vec<String>,
+    asked_first: Vec<String>,
     supported: Vec<String>,
     implied: Vec<(String, String)>,
     name: Option<String>,
@@ -223,6 +225,16 @@ impl Builder {
         self
     }
 
+    /// What a caller without a good token is asked to get at once, on top of what every request needs; adds up. Default:
+    /// nothing more.
+    ///
+    /// For resources where the least that every request needs lets nobody do anything useful: a client then signs its
+    /// person in once, and not a second time at the first call. No request needs it.
+    pub fn ask_first_for(mut self, scope: impl Into<String>) -> Self {
+        self.asked_first.push(scope.into());
+        self
+    }
+
     /// The scopes with which this resource knows what to do, for the metadata document; adds up. Default: the required
     /// ones.
     pub fn scopes<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
@@ -311,7 +323,8 @@ impl Builder {
             audiences.push(parse_resource(&other)?.as_str().to_owned());
         }
         let required = parse_scopes(&self.required)?;
-        let supported = parse_scopes(&self.supported)?.union(&required);
+        let asked_first = parse_scopes(&self.asked_first)?;
+        let supported = parse_scopes(&self.supported)?.union(&required).union(&asked_first);
         let hierarchy = ScopeHierarchy::new(self.implied)?;
         let mut origins = Origins::of(&resource);
         if let Some(bad) = self.origins.iter().find(|origin| !origins.allow(origin)) {
@@ -377,7 +390,9 @@ impl Builder {
             Arc::new(ByIssuer::new((issuer, verifier), others))
         };
         let policy = Policy::new(expected, metadata, well_known, origins, verifier, self.clock);
-        Ok(Protect::new(policy.with_hierarchy(hierarchy)))
+        Ok(Protect::new(
+            policy.with_hierarchy(hierarchy).asking_first_for(&asked_first),
+        ))
     }
 }
 

@@ -83,6 +83,8 @@ pub(crate) struct Policy {
     expected: Expected,
     /// Without an error, with the scopes of the route.
     challenge: Arc<Challenge>,
+    /// The same for a caller without a good token, who may be asked to get more than the least at once.
+    first_challenge: Arc<Challenge>,
     metadata: ResourceMetadata,
     well_known: WellKnown,
     origins: Origins,
@@ -101,8 +103,10 @@ impl Policy {
         clock: Clock,
     ) -> Self {
         let challenge = Challenge::bearer(metadata.url()).with_scope(expected.scope.clone());
+        let challenge = Arc::new(challenge);
         Self {
-            challenge: Arc::new(challenge),
+            first_challenge: Arc::clone(&challenge),
+            challenge,
             well_known,
             expected,
             metadata,
@@ -113,10 +117,29 @@ impl Policy {
         }
     }
 
+    pub(crate) fn asking_first_for(mut self, scope: &Scope) -> Self {
+        self.first_challenge = wider(&self.first_challenge, scope);
+        self
+    }
+
+    /// The challenge that goes with a refusal: a good token that lacks a scope is told what is missing, and no more.
+    fn challenge_of(&self, refusal: Refusal) -> &Challenge {
+        match refusal {
+            Refusal::InsufficientScope => &self.challenge,
+            _ => &self.first_challenge,
+        }
+    }
+
     pub(crate) fn with_hierarchy(mut self, hierarchy: ScopeHierarchy) -> Self {
         self.hierarchy = hierarchy;
         self
     }
+}
+
+/// The challenge, for more.
+fn wider(challenge: &Challenge, scope: &Scope) -> Arc<Challenge> {
+    let scope = challenge.scope().union(scope);
+    Arc::new(challenge.clone().with_scope(scope))
 }
 
 impl Protect {
@@ -137,8 +160,8 @@ impl Protect {
         }
         let mut policy = Policy::clone(&self.policy);
         policy.expected.scope = policy.expected.scope.union(&scope);
-        let challenge = Challenge::clone(&policy.challenge).with_scope(policy.expected.scope.clone());
-        policy.challenge = Arc::new(challenge);
+        policy.challenge = wider(&policy.challenge, &scope);
+        policy.first_challenge = wider(&policy.first_challenge, &scope);
         Ok(Self::new(policy))
     }
 
@@ -219,7 +242,7 @@ impl Policy {
         let caller = self
             .identify(request)
             .await
-            .map_err(|refusal| answer_to_page(refusal.response(&self.challenge), origin.as_ref()))?;
+            .map_err(|refusal| answer_to_page(refusal.response(self.challenge_of(refusal)), origin.as_ref()))?;
         // 4. M-125: handlers learn who calls, and get no token that they could pass on.
         request.headers.remove(header::AUTHORIZATION);
         request.extensions.insert(caller);
