@@ -215,7 +215,7 @@ impl AccessToken {
             .ok_or(Malformed("access token"))
     }
 
-    /// Reads a JWT that says it is an access token (`typ` is `at+jwt`) of this issuer.
+    /// Reads a JWT that says it is an access token (`typ` is `at+jwt`) of this issuer; without one, of any.
     ///
     /// # Security
     /// No signature is checked. What it says of its end only tells where to look for its digest, and a digest is found
@@ -223,7 +223,7 @@ impl AccessToken {
     ///
     /// # Errors
     /// [`Malformed`]
-    pub fn parse_signed(text: &str, issuer: &Issuer) -> Result<Self, Malformed> {
+    pub fn parse_signed(text: &str, issuer: Option<&Issuer>) -> Result<Self, Malformed> {
         signed_bucket(text, issuer)
             .map(|bucket| Self {
                 text: Zeroizing::new(text.to_owned()),
@@ -254,7 +254,7 @@ impl AccessToken {
 }
 
 /// The bucket of a JWT by what it says of itself.
-fn signed_bucket(text: &str, issuer: &Issuer) -> Option<ExpiryBucket> {
+fn signed_bucket(text: &str, issuer: Option<&Issuer>) -> Option<ExpiryBucket> {
     #[derive(serde::Deserialize)]
     struct Header {
         typ: String,
@@ -276,7 +276,8 @@ fn signed_bucket(text: &str, issuer: &Issuer) -> Option<ExpiryBucket> {
     let decode = |part| base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(part).ok();
     let Header { typ } = serde_json::from_slice(&decode(header)?).ok()?;
     let Payload { iss, exp } = serde_json::from_slice(&decode(payload)?).ok()?;
-    let is_ours = typ.eq_ignore_ascii_case("at+jwt") && iss == issuer.as_str() && exp >= 0;
+    let is_ours =
+        typ.eq_ignore_ascii_case("at+jwt") && issuer.is_none_or(|issuer| iss == issuer.as_str()) && exp >= 0;
     is_ours.then(|| AccessToken::bucket_of(Timestamp::from_seconds(exp)))
 }
 
@@ -451,8 +452,18 @@ impl fmt::Debug for ForeignToken {
 }
 
 impl PresentedToken {
-    /// Reads the kind off the form. A JWT counts as ours when it says so: see [`AccessToken::parse_signed`].
+    /// Reads the kind off the form. A JWT counts as ours when it names this issuer: see [`AccessToken::parse_signed`].
     pub fn parse(text: &str, issuer: &Issuer) -> Self {
+        Self::read(text, Some(issuer))
+    }
+
+    /// Reads the kind off the form, whatever issuer a JWT names: for whoever looks in a store, and knows not by which
+    /// address its server is called.
+    pub fn parse_of_any_issuer(text: &str) -> Self {
+        Self::read(text, None)
+    }
+
+    fn read(text: &str, issuer: Option<&Issuer>) -> Self {
         if let Ok(token) = AccessToken::parse(text) {
             Self::Access(token)
         } else if let Ok(token) = RefreshToken::parse(text) {
@@ -571,9 +582,11 @@ mod tests {
             let read = PresentedToken::parse(&text, &issuer());
             assert!(matches!(read, PresentedToken::Foreign(_)));
         }
+        let elsewhere = jwt(HEADER, r#"{"iss":"https://b.example","exp":3600}"#);
+        assert_eq!(AccessToken::parse_signed(&elsewhere, None).unwrap().bucket(), 1);
         let far = jwt(HEADER, r#"{"iss":"https://a.example","exp":9223372036854775807}"#);
         assert_eq!(
-            AccessToken::parse_signed(&far, &issuer()).unwrap().bucket(),
+            AccessToken::parse_signed(&far, Some(&issuer())).unwrap().bucket(),
             u32::MAX
         );
     }

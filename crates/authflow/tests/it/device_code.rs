@@ -38,7 +38,7 @@ impl Scene {
     }
 
     /// A device of a client of the cast that waits.
-    async fn device(&self, client_id: &str) -> DeviceAuthorizationResponse {
+    pub(crate) async fn device(&self, client_id: &str) -> DeviceAuthorizationResponse {
         let header = (client_id == "DEVC").then(|| basic(client_id));
         self.device_start(header.as_deref(), &Params::device_start(client_id))
             .await
@@ -71,12 +71,15 @@ impl Scene {
         self.server.resume(id, &Self::browser()).await.unwrap()
     }
 
-    async fn approve_device(&self, device: &DeviceAuthorizationResponse) -> Result<SendBack, PageReason> {
+    pub(crate) async fn approve_device(
+        &self,
+        device: &DeviceAuthorizationResponse,
+    ) -> Result<SendBack, PageReason> {
         let pending = self.pending_device(device).await;
         self.server.approve(pending, Self::alice(), Some(ADDRESS)).await
     }
 
-    async fn poll(
+    pub(crate) async fn poll(
         &self,
         client_id: &str,
         device: &DeviceAuthorizationResponse,

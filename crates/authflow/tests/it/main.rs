@@ -12,6 +12,8 @@ mod device_code;
 mod fault;
 mod interaction;
 mod introspection;
+mod jwt_access_token;
+mod keys;
 mod limits;
 mod log;
 mod metadata;

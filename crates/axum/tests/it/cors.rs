@@ -8,11 +8,12 @@ use mcp_authflow_types::cors::AllowedOrigins;
 
 use crate::edge::{Edge, Reply, form, request};
 
-const OPEN: [(&str, &str); 5] = [
+const OPEN: [(&str, &str); 6] = [
     ("/token", "POST, OPTIONS"),
     ("/device_authorization", "POST, OPTIONS"),
     ("/revoke", "POST, OPTIONS"),
     ("/register", "POST, OPTIONS"),
+    ("/jwks", "GET, HEAD, OPTIONS"),
     ("/.well-known/oauth-authorization-server", "GET, HEAD, OPTIONS"),
 ];
 

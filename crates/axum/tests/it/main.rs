@@ -9,6 +9,7 @@ mod edge;
 mod form_body;
 mod hang_up;
 mod interaction;
+mod jwks;
 mod metadata;
 mod method;
 mod registration;

@@ -21,6 +21,7 @@ async fn other_methods_are_not_allowed_and_the_right_ones_are_named() {
         ("/t/revoke", "POST, OPTIONS"),
         ("/t/register", "POST, OPTIONS"),
         ("/t/introspect", "POST"),
+        ("/t/jwks", "GET, HEAD, OPTIONS"),
         ("/.well-known/oauth-authorization-server/t", "GET, HEAD, OPTIONS"),
         ("/t/.well-known/openid-configuration", "GET, HEAD, OPTIONS"),
     ] {

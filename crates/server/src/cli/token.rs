@@ -8,7 +8,7 @@ use mcp_authflow::port::{
     Audit as _, AuditEvent, AuditOutcome, Clock as _, OldTokens, audit::AuditAction, store::Standing,
     token_storage::TokenKind,
 };
-use mcp_authflow_types::{ClientId, Issuer, PresentedToken, TokenHash, secret::ExpiryBucket};
+use mcp_authflow_types::{ClientId, PresentedToken, TokenHash, secret::ExpiryBucket};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -36,15 +36,15 @@ pub(super) struct Which {
 
 impl Which {
     /// Reads the token, and where it lies.
-    async fn find(self, opened: &Opened, issuer: &Issuer) -> anyhow::Result<Vec<Found>> {
-        let places = places(opened, None, &self.read(issuer)?).await?;
+    async fn find(self, opened: &Opened) -> anyhow::Result<Vec<Found>> {
+        let places = places(opened, None, &self.read()?).await?;
         if places.is_empty() {
             return Err(unknown().into());
         }
         Ok(places)
     }
 
-    fn read(self, issuer: &Issuer) -> anyhow::Result<PresentedToken> {
+    fn read(self) -> anyhow::Result<PresentedToken> {
         let given = Zeroizing::new(self.token);
         let mut line = Zeroizing::new(String::new());
         let text = if *given == "-" {
@@ -56,7 +56,7 @@ impl Which {
         } else {
             given.trim()
         };
-        Ok(PresentedToken::parse(text, issuer))
+        Ok(PresentedToken::parse_of_any_issuer(text))
     }
 }
 
@@ -110,17 +110,9 @@ impl TokenVerb {
         match self {
             Self::Revoke(which) => {
                 let old_tokens = opened.old_tokens(config);
-                revoke(
-                    opened,
-                    old_tokens.as_deref(),
-                    output,
-                    &which.read(&config.issuer)?,
-                )
-                .await
+                revoke(opened, old_tokens.as_deref(), output, &which.read()?).await
             }
-            Self::Introspect(which) => {
-                introspect(opened, output, which.find(opened, &config.issuer).await?).await
-            }
+            Self::Introspect(which) => introspect(opened, output, which.find(opened).await?).await,
             Self::Count => count(opened, output).await,
         }
     }

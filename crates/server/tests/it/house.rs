@@ -16,7 +16,7 @@ pub(crate) const SVC_SECRET: &str = "machine-client-secret-0123456789abcdef";
 pub(crate) const VERIFIER: &str = "a-code-verifier-of-more-than-forty-three-characters";
 pub(crate) const R1: &str = "https://rs1.test/mcp";
 
-const BOOTSTRAP: &str = r#"
+pub(crate) const BOOTSTRAP: &str = r#"
 [[user]]
 username = "alice"
 password = "correct horse battery staple"
