@@ -7,6 +7,7 @@
 
 mod database;
 mod duration;
+mod friction;
 mod import;
 mod layers;
 mod protect;

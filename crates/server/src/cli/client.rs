@@ -7,7 +7,7 @@ use mcp_authflow::{
         audit::AuditAction,
         store::{AddClient, StoreError},
     },
-    record::{Client, ClientKeys, ClientOrigin, ClientProfile},
+    record::{Client, ClientKeys, ClientOrigin, ClientProfile, UserId},
 };
 use mcp_authflow_jose::KeySet;
 use mcp_authflow_types::{
@@ -147,6 +147,9 @@ impl NewClient {
         };
         let is_confidential = self.token_endpoint_auth_method != TokenEndpointAuthMethod::None;
         let refuse = |why: &str| Err(Refused(why.to_owned()).into());
+        if UserId::has_form_of_one(self.id.as_str()) {
+            return refuse("u_ and 32 hexadecimal digits is what accounts are called: choose another identifier");
+        }
         if self.token_endpoint_auth_method.uses_secret() != self.secret.is_some() {
             return refuse(
                 "a secret goes with client_secret_basic and client_secret_post, and only with them",

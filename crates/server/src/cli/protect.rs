@@ -7,7 +7,7 @@ use clap::Args;
 use http::{StatusCode, header};
 use mcp_authflow_axum::ClientAddress;
 use mcp_authflow_protect::{IdentitySigner, Proxy, Upstream};
-use mcp_authflow_resource::TokenVerifier;
+use mcp_authflow_resource::{TokenVerifier, friction::FrictionGuard};
 use mcp_authflow_types::{Issuer, Resource};
 use tokio::sync::watch;
 
@@ -145,7 +145,10 @@ impl Protect {
             resource.clone(),
             &config.issuer,
             Arc::new(OwnIssuer::new(server.clone(), resource)?),
-            Arc::new(SignedByServer(server.clone())),
+            Keys {
+                signer: Arc::new(SignedByServer(server.clone())),
+                session_key: opened.key.digest(SESSIONS, &[]),
+            },
         )
         .await?;
         register(
@@ -190,7 +193,11 @@ async fn beside_other_issuer(
     let verifier = Arc::new(OtherIssuer::new(&issuer, config.protect.introspection.take())?);
     let key = Arc::new(OwnKey::open(&config.data_dir, origin(&config))?);
     let key_set = key.key_set();
-    let gateway = Gateway::open(&config, behind, resource, &issuer, verifier.clone(), key).await?;
+    let keys = Keys {
+        session_key: key.digest(SESSIONS)?,
+        signer: key,
+    };
+    let gateway = Gateway::open(&config, behind, resource, &issuer, verifier.clone(), keys).await?;
     let draining = Draining::default();
     let routes = health::router_without_store(draining.clone()).route(
         "/jwks",
@@ -233,6 +240,15 @@ struct Behind {
     is_sse: bool,
 }
 
+/// What is signed and sealed with.
+struct Keys {
+    signer: Arc<dyn IdentitySigner>,
+    session_key: [u8; 32],
+}
+
+/// What session keys are drawn for.
+const SESSIONS: &str = "mcp sessions";
+
 /// The gateway, ready to serve.
 struct Gateway {
     doorway: Doorway,
@@ -249,13 +265,13 @@ impl Gateway {
         resource: Resource,
         issuer: &Issuer,
         verifier: Arc<dyn TokenVerifier>,
-        signer: Arc<dyn IdentitySigner>,
+        keys: Keys,
     ) -> anyhow::Result<Self> {
         let mut proxy = Proxy::builder(behind.upstream)
             .public_origin(origin(config))
             .client_address(|extensions| extensions.get().map(|ClientAddress(address)| *address));
         if config.protect.identity_header {
-            proxy = proxy.identity(signer);
+            proxy = proxy.identity(keys.signer);
         }
         let doorway = Doorway {
             resource,
@@ -265,6 +281,12 @@ impl Gateway {
             proxy: proxy.build()?,
             name: config.protect.name.clone(),
             allowed_origins: config.protect.allowed_origins.clone(),
+            hides_forbidden: config.protect.hide_forbidden_tools,
+            friction: match &config.protect.friction {
+                Some(friction) => Some(FrictionGuard::new(friction.registry()?)),
+                None => None,
+            },
+            session_key: keys.session_key,
         };
         // What is wrong with the settings is found out before anybody is asked.
         doorway.hang(None)?;

@@ -110,7 +110,9 @@ impl Serve {
 async fn make_keys(server: &AuthorizationServer) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let resources = server.ports().store.list_resources().await?;
-    let wanted = resources.iter().filter_map(|one| one.access_token_format.algorithm());
+    let wanted = resources
+        .iter()
+        .filter_map(|one| one.access_token_format.algorithm());
     for algorithm in wanted.chain([SigningAlgorithm::default()]) {
         server.keys().ensure(algorithm, now).await?;
     }

@@ -8,7 +8,7 @@ use mcp_authflow_types::{
 };
 use zeroize::Zeroizing;
 
-use super::{ConfigError, Reader, reader::MASK};
+use super::{ConfigError, Reader, friction::Friction, reader::MASK};
 use crate::protect::Authority;
 
 /// What `authflow protect` stands in front of, and how.
@@ -30,6 +30,8 @@ pub(crate) struct Protect {
     pub(crate) scopes: Vec<ScopeRule>,
     /// What single tools need, in place of what their annotations say.
     pub(crate) tools: Vec<ToolRule>,
+    /// How often tools may be called; nothing: as often as anybody likes.
+    pub(crate) friction: Option<Friction>,
     /// Whether tools that the caller may not call are left out of lists.
     pub(crate) hide_forbidden_tools: bool,
     /// How often the list of tools is read again.
@@ -213,6 +215,7 @@ impl Protect {
         })?;
         let scopes = read_scopes(read)?;
         let tools = read_tools(read)?;
+        let friction = Friction::read(read)?;
         let protect = Self {
             upstream,
             public_url,
@@ -222,6 +225,7 @@ impl Protect {
             base_scope,
             scopes,
             tools,
+            friction,
             hide_forbidden_tools,
             reread_tools,
             identity_header,
@@ -331,7 +335,8 @@ fn read_tools(read: &mut Reader) -> Result<Vec<ToolRule>, ConfigError> {
 
 /// What arguments look like: a text with `*` for any characters, a value, or a list of values.
 fn patterns(table: BTreeMap<String, toml::Value>) -> Result<Vec<(String, ArgumentPattern)>, String> {
-    let write = |name: &str| format!("write {name} = \"a text with *\", a number, true, false, or a list of these");
+    let write =
+        |name: &str| format!("write {name} = \"a text with *\", a number, true, false, or a list of these");
     let value = |name: &str, value: &toml::Value| match value {
         toml::Value::String(text) => Ok(serde_json::Value::from(text.as_str())),
         toml::Value::Integer(number) => Ok((*number).into()),

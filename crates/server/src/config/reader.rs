@@ -302,6 +302,62 @@ impl Reader {
         Ok(all)
     }
 
+    /// What is left of a section, as one table: its keys are those of `T`, which knows their defaults and refuses others.
+    /// Nothing when nobody set any.
+    pub(super) fn section<T: serde::de::DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        let prefix = format!("{name}.");
+        let keys: Vec<String> = self
+            .layers
+            .0
+            .keys()
+            .filter(|key| key.starts_with(&prefix))
+            .cloned()
+            .collect();
+        let Some(first) = keys.first() else {
+            return Ok(None);
+        };
+        let mut origin = self.layers.0[first].1.clone();
+        let mut table = toml::Table::new();
+        for key in keys {
+            let Some((value, from)) = self.layers.0.remove(&key) else {
+                continue;
+            };
+            // A variable's text may be a number with a point.
+            let value = match &value {
+                toml::Value::String(text) => text.parse::<f64>().map_or(value, toml::Value::Float),
+                _ => value,
+            };
+            // One key at a time, so that a mistake is told with its own name and place.
+            let alone = toml::Table::from_iter([(key[prefix.len()..].to_owned(), value.clone())]);
+            if let Err(error) = T::deserialize(toml::Value::Table(alone)) {
+                return Err(ConfigError::Wrong {
+                    key,
+                    value: value.to_string(),
+                    origin: from,
+                    remedy: without_value(error.message()),
+                });
+            }
+            table.insert(key[prefix.len()..].to_owned(), value);
+            origin = from;
+        }
+        let shown = toml::Value::Table(table.clone()).to_string();
+        let read = T::deserialize(toml::Value::Table(table)).map_err(|error| ConfigError::Wrong {
+            key: name.to_owned(),
+            value: shown.clone(),
+            origin: origin.clone(),
+            remedy: without_value(error.message()),
+        })?;
+        self.effective.push(Effective {
+            key: name,
+            value: shown,
+            origin,
+        });
+        Ok(Some(read))
+    }
+
     /// Ends the reading: whatever is left over is a key that nobody knows.
     pub(super) fn finish(self) -> Result<Vec<Effective>, ConfigError> {
         if let Some((key, (_, origin))) = self.layers.0.into_iter().next() {

@@ -78,6 +78,7 @@ pub(crate) struct Authority {
     /// for nothing.
     scopes: Vec<ScopeDescription>,
     /// Which of them stand for others as well.
+    includes: Vec<(String, String)>,
     hierarchy: ScopeHierarchy,
     /// What every request needs.
     base: Scope,
@@ -149,10 +150,16 @@ impl Authority {
         }
         let mut asked = vec![("protect.base_scope".to_owned(), config.base_scope.clone())];
         for rule in &config.scopes {
-            asked.push((format!("protect.scope \"{}\"", rule.name), rule.includes.iter().cloned().collect()));
+            asked.push((
+                format!("protect.scope \"{}\"", rule.name),
+                rule.includes.iter().cloned().collect(),
+            ));
         }
         for rule in &config.tools {
-            asked.push((format!("protect.tool \"{}\"", rule.name), rule.scope.clone().unwrap_or_default()));
+            asked.push((
+                format!("protect.tool \"{}\"", rule.name),
+                rule.scope.clone().unwrap_or_default(),
+            ));
         }
         for (place, scope) in &asked {
             let is_unknown = |scope: &&ScopeToken| !scopes.iter().any(|one| one.token == **scope);
@@ -169,7 +176,8 @@ impl Authority {
         scopes.sort_by_key(|one| !base.contains(one.token.as_str()));
         Ok(Self {
             scopes,
-            hierarchy: ScopeHierarchy::new(pairs)?,
+            hierarchy: ScopeHierarchy::new(pairs.iter().map(|(broad, narrow)| (broad, narrow)))?,
+            includes: pairs,
             base,
             rules: config.tools.clone(),
         })
@@ -207,15 +215,30 @@ impl Authority {
     /// Each known tool has its own rule by its whole name, so that whatever has none is a tool that nobody has judged.
     /// Those need the widest scope, and more than that where a rule with conditions may be about them: it cannot be told
     /// before the tool is known.
-    pub(crate) fn policy(&self, found: Option<&Found>, hides_forbidden: bool) -> Result<ToolPolicy, InvalidToolPolicy> {
-        let mut rules: Vec<Rule> = self.rules.iter().filter(|rule| rule.is_unconditional()).map(rule_of).collect();
+    pub(crate) fn policy(
+        &self,
+        found: Option<&Found>,
+        hides_forbidden: bool,
+    ) -> Result<ToolPolicy, InvalidToolPolicy> {
+        let mut rules: Vec<Rule> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.is_unconditional())
+            .map(rule_of)
+            .collect();
         // A star in a name would make its rule speak of others.
-        let known = found.iter().flat_map(|found| &found.tools).filter(|tool| !tool.name.contains('*'));
+        let known = found
+            .iter()
+            .flat_map(|found| &found.tools)
+            .filter(|tool| !tool.name.contains('*'));
         for tool in known {
             if self.unconditional(&tool.name).next().is_none() {
                 rules.push(Rule::tool(&tool.name).requires(Reach::of(tool).scope()));
             }
-            let conditional = self.rules.iter().filter(|rule| !rule.is_unconditional() && rule.is_for(&tool.name));
+            let conditional = self
+                .rules
+                .iter()
+                .filter(|rule| !rule.is_unconditional() && rule.is_for(&tool.name));
             rules.extend(conditional.map(|rule| {
                 let mut rule = rule.clone();
                 rule.name.clone_from(&tool.name);
@@ -241,7 +264,10 @@ impl Authority {
             let all = self.hierarchy.expand(scope);
             all.iter().filter(|one| !base.contains(one.as_str())).count()
         };
-        let most_modest = tools.iter().filter_map(|tool| self.needs(tool)).min_by_key(beyond);
+        let most_modest = tools
+            .iter()
+            .filter_map(|tool| self.needs(tool))
+            .min_by_key(beyond);
         match most_modest {
             Some(needed) if beyond(&needed) > 0 => self.base.union(&needed),
             _ => self.base.clone(),
@@ -260,8 +286,13 @@ impl Authority {
             .fold(self.base.clone(), |all, one| all.union(&one))
     }
 
+    /// Pairs of a scope and one that it stands for as well.
+    pub(crate) fn includes(&self) -> &[(String, String)] {
+        &self.includes
+    }
+
     /// A scope with all that it stands for.
-    pub(crate) fn expand(&self, scope: &Scope) -> Scope {
+    fn expand(&self, scope: &Scope) -> Scope {
         self.hierarchy.expand(scope)
     }
 
@@ -275,9 +306,21 @@ impl Authority {
                 None => groups.push((needed, vec![&tool.name])),
             }
         }
-        groups.sort_by_key(|(scope, _)| scope.as_ref().map_or(usize::MAX, |scope| self.expand(scope).iter().len()));
-        let words = |scope: &Option<Scope>| scope.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
-        let width = groups.iter().map(|(scope, _)| words(scope).len()).max().unwrap_or(0);
+        groups.sort_by_key(|(scope, _)| {
+            scope
+                .as_ref()
+                .map_or(usize::MAX, |scope| self.expand(scope).iter().len())
+        });
+        let words = |scope: &Option<Scope>| {
+            scope
+                .as_ref()
+                .map_or_else(|| "nobody".to_owned(), ToString::to_string)
+        };
+        let width = groups
+            .iter()
+            .map(|(scope, _)| words(scope).len())
+            .max()
+            .unwrap_or(0);
         let mut lines = vec![match (&found.name, found.tools.len()) {
             (None, 1) => "1 tool".to_owned(),
             (None, count) => format!("{count} tools"),

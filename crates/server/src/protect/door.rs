@@ -1,4 +1,4 @@
-//! The way of a request to the MCP server: its token, its tool, the upstream.
+//! The way of a request to the MCP server: its token, its tool, how often that was called, the upstream.
 //!
 //! What a tool needs depends on the tools that there are, so the door is hung anew when these change. Requests that are
 //! on their way finish under the rules that they came in by.
@@ -16,7 +16,8 @@ use http::{Method, Request, header};
 use mcp_authflow::port::Entropy;
 use mcp_authflow_protect::Proxy;
 use mcp_authflow_resource::{
-    InvalidProtection, ProtectedResource, TokenVerifier, VerifiedToken, VerifyError,
+    AuthorizeTools, InvalidProtection, ProtectedResource, TokenVerifier, VerifiedToken, VerifyError,
+    friction::{FrictionGuard, FrictionLayer},
 };
 use mcp_authflow_types::{ClientId, Issuer, Resource};
 use tokio::sync::watch;
@@ -39,6 +40,11 @@ pub(crate) struct Doorway {
     pub(crate) proxy: Proxy,
     pub(crate) name: Option<String>,
     pub(crate) allowed_origins: Vec<String>,
+    pub(crate) hides_forbidden: bool,
+    /// Keeps count of the calls, whichever door they come through.
+    pub(crate) friction: Option<FrictionGuard>,
+    /// Seals session ids for their callers: the same for every door, so that sessions outlive a change of the tools.
+    pub(crate) session_key: [u8; 32],
 }
 
 /// A door in its frame.
@@ -46,16 +52,16 @@ pub(crate) type Hung = BoxCloneSyncService<Request<Body>, Response, Infallible>;
 
 impl Doorway {
     /// Hangs the door for these tools; nothing is known of them yet when there is none.
-    pub(crate) fn hang(&self, found: Option<&Found>) -> Result<Hung, InvalidProtection> {
-        let verifier = Expanding {
-            verifier: self.verifier.clone(),
-            authority: self.authority.clone(),
-        };
+    pub(crate) fn hang(&self, found: Option<&Found>) -> anyhow::Result<Hung> {
         let mut builder = self
             .builder()
-            .verify_with(verifier)
+            .verify_with(Shared(self.verifier.clone()))
             .require_scope(self.authority.base().to_string())
+            .ask_first_for(self.authority.first(found).to_string())
             .scopes([self.authority.useful(found).to_string()]);
+        for (broad, narrow) in self.authority.includes() {
+            builder = builder.scope_implies(broad, narrow);
+        }
         let name = self
             .name
             .as_ref()
@@ -66,8 +72,16 @@ impl Doorway {
         for origin in &self.allowed_origins {
             builder = builder.allow_origin(origin);
         }
+        let policy = self.authority.policy(found, self.hides_forbidden)?;
+        let tools = AuthorizeTools::new(policy).session_key(&self.session_key);
         let protect = builder.build()?;
-        Ok(boxed(protect.layer(self.proxy.clone())))
+        Ok(match &self.friction {
+            Some(guard) => {
+                let friction = FrictionLayer::new(guard.clone());
+                boxed(protect.layer(tools.layer(friction.layer(self.proxy.clone()))))
+            }
+            None => boxed(protect.layer(tools.layer(self.proxy.clone()))),
+        })
     }
 
     /// Whoever asks for the tools, with a pass of its own: nobody else knows it, and no path leads there.
@@ -201,18 +215,13 @@ fn until(response: Response, mut ending: watch::Receiver<bool>) -> Response {
     })
 }
 
-/// Counts what a scope stands for as held, so that everything behind needs to know of no hierarchy.
-struct Expanding {
-    verifier: Arc<dyn TokenVerifier>,
-    authority: Authority,
-}
+/// The verifier of every door that is hung.
+struct Shared(Arc<dyn TokenVerifier>);
 
 #[async_trait::async_trait]
-impl TokenVerifier for Expanding {
+impl TokenVerifier for Shared {
     async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
-        let mut verified = self.verifier.verify(token).await?;
-        verified.scope = self.authority.expand(&verified.scope);
-        Ok(verified)
+        self.0.verify(token).await
     }
 }
 

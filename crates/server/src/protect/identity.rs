@@ -14,9 +14,10 @@ use mcp_authflow::{
     AuthorizationServer,
     port::{Clock as _, Entropy},
 };
-use mcp_authflow_jose::{Algorithm, SigningKey};
+use mcp_authflow_jose::{Algorithm, ServerKey, SigningKey};
 use mcp_authflow_protect::{CannotSign, Identity, IdentitySigner, identity::IDENTITY_TYP};
 use serde_json::{Value, json};
+use sha2::Digest as _;
 use zeroize::Zeroizing;
 
 use super::own_issuer::hex;
@@ -61,6 +62,12 @@ impl OwnKey {
             key,
             issuer: issuer.to_owned(),
         })
+    }
+
+    /// A key for another purpose, drawn from this one.
+    pub(crate) fn digest(&self, purpose: &str) -> anyhow::Result<[u8; 32]> {
+        let secret: [u8; 32] = sha2::Sha256::digest(&*self.key.to_pkcs8()?).into();
+        Ok(ServerKey::from_bytes(secret).digest(purpose, &[]))
     }
 
     /// The public half, as `/jwks` answers it.

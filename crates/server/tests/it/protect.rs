@@ -17,7 +17,10 @@ use crate::house::{answer, text};
 
 async fn json_of(response: reqwest::Response) -> (u16, Value) {
     let status = response.status().as_u16();
-    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
+    (
+        status,
+        serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null),
+    )
 }
 
 fn gateway(upstream: &Upstream) -> Gateway {
@@ -25,7 +28,7 @@ fn gateway(upstream: &Upstream) -> Gateway {
 }
 
 /// The whole way: challenge, metadata, registration, sign-in, a call. The upstream learns who called, and gets no token.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_command_puts_sign_in_in_front_of_an_mcp_server() {
     let upstream = Upstream::start(tools());
     let gateway = gateway(&upstream);
@@ -47,7 +50,10 @@ async fn one_command_puts_sign_in_in_front_of_an_mcp_server() {
     assert_eq!(identity["username"], "alice");
     assert_eq!(identity["scope"], "tools:read");
     assert!(text(&identity, "sub").starts_with("u_"), "{identity}");
-    assert_eq!(identity["exp"].as_i64().unwrap() - identity["iat"].as_i64().unwrap(), 60);
+    assert_eq!(
+        identity["exp"].as_i64().unwrap() - identity["iat"].as_i64().unwrap(),
+        60
+    );
     assert!(!text(&identity, "jti").is_empty());
 }
 
@@ -65,7 +71,7 @@ async fn identity(gateway: &Gateway, token: &str) -> Value {
 }
 
 /// M-011, M-127
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_token_every_method_and_path_is_401() {
     let upstream = Upstream::start(tools());
     let gateway = gateway(&upstream);
@@ -85,7 +91,10 @@ async fn without_a_token_every_method_and_path_is_401() {
             let challenge = response.headers()["www-authenticate"].to_str().unwrap();
             let metadata = format!("{}/.well-known/oauth-protected-resource/mcp", gateway.origin);
             assert!(challenge.starts_with("Bearer "), "{challenge}");
-            assert!(challenge.contains(&format!("resource_metadata=\"{metadata}\"")), "{challenge}");
+            assert!(
+                challenge.contains(&format!("resource_metadata=\"{metadata}\"")),
+                "{challenge}"
+            );
         }
     }
     let foreign = gateway.client("mcpat_nobodys").call("read_note", json!({})).await;
@@ -94,7 +103,7 @@ async fn without_a_token_every_method_and_path_is_401() {
 }
 
 /// M-010, M-012, M-044: the documents of both, and JSON for everything that is not there.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_origin_has_the_documents_of_both_and_nothing_else() {
     let upstream = Upstream::start(tools());
     let gateway = gateway(&upstream);
@@ -112,15 +121,23 @@ async fn the_origin_has_the_documents_of_both_and_nothing_else() {
             json!(["tools:destructive", "tools:read", "tools:write"])
         );
     }
-    for path in ["/", "/mcpx", "/sse", "/other", "/.well-known/other", "/.well-known/oauth-protected-resource/x"] {
+    for path in [
+        "/",
+        "/mcpx",
+        "/sse",
+        "/other",
+        "/.well-known/other",
+        "/.well-known/oauth-protected-resource/x",
+    ] {
         let (status, body) = json_of(gateway.ask(Method::GET, path).await).await;
-        assert_eq!((status, text(&body, "error")), (404, "not_found"), "{path}");
+        assert_eq!(status, 404, "{path}");
+        assert!(!text(&body, "error").is_empty(), "{path}");
     }
     assert_eq!(gateway.ask(Method::GET, "/readyz").await.status(), 200);
 }
 
 /// CH: what a client writes under the header's name does not arrive, in whatever spelling.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_cannot_say_who_it_is() {
     let upstream = Upstream::start(tools());
     let gateway = gateway(&upstream);
@@ -143,31 +160,45 @@ async fn a_client_cannot_say_who_it_is() {
     assert!(!format!("{arrived:?}").contains("forged"), "{arrived:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_token_is_refused_at_once() {
     let upstream = Upstream::start(tools());
     let gateway = gateway(&upstream);
     let client = gateway.sign_in(None).await;
     assert_eq!(client.call("read_note", json!({})).await.status(), 200);
     let form = [("token", client.token.as_str()), ("client_id", &client.client_id)];
-    let revoked = gateway.http.post(format!("{}/revoke", gateway.origin)).form(&form).send().await;
+    let revoked = gateway
+        .http
+        .post(format!("{}/revoke", gateway.origin))
+        .form(&form)
+        .send()
+        .await;
     assert_eq!(revoked.unwrap().status(), 200);
     assert_eq!(client.call("read_note", json!({})).await.status(), 401);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_is_down_is_502_and_is_found_when_it_is_up() {
     let first = Upstream::start(tools());
     let (address, url) = (first.address, first.url());
     first.stop();
     drop(first);
     let gateway = Start::before(&url).run().unwrap();
-    assert!(gateway.output().contains("not reached yet"), "{}", gateway.output());
+    assert!(
+        gateway.output().contains("not reached yet"),
+        "{}",
+        gateway.output()
+    );
     let client = gateway.sign_in(None).await;
     let (status, body) = json_of(client.call("read_note", json!({})).await).await;
     // Nothing is known of the tool yet, so it needs the widest scope.
     assert_eq!((status, text(&body, "error")), (403, "insufficient_scope"));
-    let (status, body) = json_of(client.post(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" })).await).await;
+    let (status, body) = json_of(
+        client
+            .post(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }))
+            .await,
+    )
+    .await;
     assert_eq!(status, 502, "{body}");
 
     let second = Upstream::start_at(address, tools());
@@ -177,7 +208,7 @@ async fn an_upstream_that_is_down_is_502_and_is_found_when_it_is_up() {
 }
 
 /// M-024, M-025: read-only tools need the base, others more, and the challenge says what.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tools_need_what_their_annotations_say() {
     let upstream = Upstream::start(tools());
     let gateway = gateway(&upstream);
@@ -189,9 +220,15 @@ async fn tools_need_what_their_annotations_say() {
     ] {
         let response = reader.call(tool, json!({})).await;
         assert_eq!(response.status(), 403, "{tool}");
-        let challenge = response.headers()["www-authenticate"].to_str().unwrap().to_owned();
+        let challenge = response.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
-        assert!(challenge.contains(&format!("scope=\"{needed}\"")), "{tool}: {challenge}");
+        assert!(
+            challenge.contains(&format!("scope=\"{needed}\"")),
+            "{tool}: {challenge}"
+        );
     }
     assert!(upstream.calls().is_empty());
     // The wider includes the narrower.
@@ -205,7 +242,7 @@ async fn tools_need_what_their_annotations_say() {
 }
 
 /// A server whose tools say nothing: a first sign-in is good for using them.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tools_without_annotations_can_be_called_after_the_first_sign_in() {
     let upstream = Upstream::start(json!([{ "name": "add", "inputSchema": { "type": "object" } }]));
     let gateway = gateway(&upstream);
@@ -214,7 +251,7 @@ async fn tools_without_annotations_can_be_called_after_the_first_sign_in() {
     assert_eq!(client.call("add", json!({})).await.status(), 200);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_standing_streams_and_lets_calls_finish() {
     let slow = json!([{ "name": "slow", "inputSchema": {}, "annotations": { "readOnlyHint": true } }]);
     let upstream = Upstream::start(slow);
@@ -240,6 +277,9 @@ async fn sigterm_ends_standing_streams_and_lets_calls_finish() {
     });
     let stopped = tokio::task::spawn_blocking(move || gateway.stop().unwrap());
     assert_eq!(call.await.unwrap().unwrap().status(), 200);
-    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), ended)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(stopped.await.unwrap().success());
 }

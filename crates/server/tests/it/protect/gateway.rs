@@ -101,7 +101,11 @@ pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_authflow"));
     for (name, _) in std::env::vars_os() {
         let is_setting = name.to_str().is_some_and(|name| name.starts_with("AUTHFLOW_"));
-        if is_setting || ["DATABASE_URL", "REDIS_URL", "ALLOWED_MCP_ORIGINS"].iter().any(|one| name == *one) {
+        if is_setting
+            || ["DATABASE_URL", "REDIS_URL", "ALLOWED_MCP_ORIGINS"]
+                .iter()
+                .any(|one| name == *one)
+        {
             command.env_remove(name);
         }
     }
@@ -128,7 +132,10 @@ impl Gateway {
     }
 
     pub(crate) fn wait_for_output(&self, needle: &str) -> bool {
-        self.process.output().wait_for(needle, Duration::from_secs(30)).is_some()
+        self.process
+            .output()
+            .wait_for(needle, Duration::from_secs(30))
+            .is_some()
     }
 
     pub(crate) fn stop(&mut self) -> anyhow::Result<ExitStatus> {
@@ -150,7 +157,10 @@ impl Gateway {
     pub(crate) async fn sign_in(&self, scope: Option<&str>) -> Client<'_> {
         let challenge = self.ask(Method::POST, "/mcp").await;
         assert_eq!(challenge.status(), 401);
-        let challenge = challenge.headers()["www-authenticate"].to_str().unwrap().to_owned();
+        let challenge = challenge.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         let parameter = |name: &str| {
             let (_, rest) = challenge.split_once(&format!("{name}=\"")).unwrap();
             rest.split_once('"').unwrap().0.to_owned()
@@ -161,8 +171,11 @@ impl Gateway {
         let metadata = format!("{issuer}/.well-known/oauth-authorization-server");
         let (status, server) = answer(self.http.get(metadata)).await;
         assert_eq!((status, text(&server, "issuer")), (200, &*issuer));
-        let registration = json!({ "client_name": "Test client", "redirect_uris": [CALLBACK] });
-        let request = self.http.post(text(&server, "registration_endpoint")).json(&registration);
+        let registration = json!({ "client_name": "Test client", "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none" });
+        let request = self
+            .http
+            .post(text(&server, "registration_endpoint"))
+            .json(&registration);
         let (status, client) = answer(request).await;
         assert_eq!(status, 201, "{client}");
         let client_id = text(&client, "client_id").to_owned();
@@ -229,7 +242,11 @@ impl Client<'_> {
     }
 
     pub(crate) async fn post(&self, message: &Value) -> Response {
-        self.request(Method::POST, "/mcp").json(message).send().await.unwrap()
+        self.request(Method::POST, "/mcp")
+            .json(message)
+            .send()
+            .await
+            .unwrap()
     }
 
     /// Calls a tool.

@@ -78,7 +78,13 @@ impl Upstream {
     /// What arrived so far, the questions of the gateway itself apart.
     pub(crate) fn calls(&self) -> Vec<Arrived> {
         let is_call = |one: &&Arrived| one.message["method"] == "tools/call";
-        self.arrived.lock().unwrap().iter().filter(is_call).cloned().collect()
+        self.arrived
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(is_call)
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn all(&self) -> Vec<Arrived> {
@@ -109,7 +115,11 @@ async fn mcp(State(known): State<Known>, request: Request) -> Response {
         // A stream that says hello and then nothing, for as long as somebody listens.
         let hello = futures_util::stream::once(async { Ok::<_, std::io::Error>(": hello\n\n") });
         let silence = futures_util::StreamExt::chain(hello, futures_util::stream::pending());
-        return ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(silence)).into_response();
+        return (
+            [(header::CONTENT_TYPE, "text/event-stream")],
+            Body::from_stream(silence),
+        )
+            .into_response();
     }
     let result = match message["method"].as_str().unwrap_or_default() {
         "initialize" => json!({
@@ -127,7 +137,8 @@ async fn mcp(State(known): State<Known>, request: Request) -> Response {
         _ if message.get("id").is_none() => return StatusCode::ACCEPTED.into_response(),
         _ => {
             let error = json!({ "code": -32601, "message": "method not found" });
-            return axum::Json(json!({ "jsonrpc": "2.0", "id": message["id"], "error": error })).into_response();
+            return axum::Json(json!({ "jsonrpc": "2.0", "id": message["id"], "error": error }))
+                .into_response();
         }
     };
     let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result });
