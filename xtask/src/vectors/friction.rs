@@ -327,7 +327,7 @@ fn controller_step(
         }
         "friction_levels" => levels(friction),
         "reset_budget" => {
-            friction.reset_budget(number(&step["budget"]));
+            friction.reset_budget(number(&step["budget"]), now);
             written(friction.budget_remaining(now))
         }
         "budget_remaining" => written(friction.budget_remaining(now)),

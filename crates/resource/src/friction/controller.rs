@@ -102,15 +102,15 @@ pub struct Saturation {
 struct Passing {
     /// What is left of friction and rate, 0 to 1.
     remains: f64,
-    /// What is left of a raise of the target, 0 to 1.
-    raise_remains: f64,
+    /// Which part of the way a raised target falls back, 0 to 1.
+    falls_back: f64,
     refill: f64,
 }
 
 impl Passing {
     const NOTHING: Self = Self {
         remains: 1.0,
-        raise_remains: 1.0,
+        falls_back: 0.0,
         refill: 0.0,
     };
 
@@ -121,7 +121,7 @@ impl Passing {
         }
         Self {
             remains: (-config.time_decay_rate * seconds).exp(),
-            raise_remains: (-config.target_return_rate * seconds).exp(),
+            falls_back: 1.0 - (-config.target_return_rate * seconds).exp(),
             refill: config.budget_refill_rate * seconds,
         }
     }
@@ -130,7 +130,7 @@ impl Passing {
         ToolState {
             friction: state.friction * self.remains,
             rate: state.rate * self.remains,
-            target: target_rate + (state.target - target_rate) * self.raise_remains,
+            target: state.target + (target_rate - state.target) * self.falls_back,
             ..state
         }
     }
@@ -226,13 +226,22 @@ impl FrictionController {
         Passing::of(elapsed.unwrap_or_default(), &self.plan.config)
     }
 
+    /// Takes in the time that has passed, before something is set that time is to work on from now on.
+    fn settle(&mut self, now: Duration) {
+        if self.plan.config.decay == Decay::WhenChecked {
+            self.pass_time(now);
+            self.ledger.since = Some(now);
+        }
+    }
+
     fn pass_time(&mut self, now: Duration) {
         let passing = self.passing(now);
         let ledger = &mut self.ledger;
         for (state, (_, tool)) in ledger.tools.iter_mut().zip(&self.plan.tools) {
             *state = passing.pass(*state, tool.target_rate);
             let has_fallen_back = (state.target - tool.target_rate).abs() < FALLEN_BACK;
-            if passing.raise_remains < 1.0 && has_fallen_back && state.saturated_calls == 0 {
+            let is_saturated = state.friction >= self.plan.config.saturation_threshold;
+            if passing.falls_back > 0.0 && has_fallen_back && !is_saturated {
                 state.target = tool.target_rate;
                 state.is_saturated = false;
             }
@@ -461,7 +470,8 @@ impl FrictionController {
     }
 
     /// Sets the budget; to its default when none is named. What is no number counts as 0.
-    pub fn reset_budget(&mut self, budget: Option<f64>) {
+    pub fn reset_budget(&mut self, budget: Option<f64>, now: Duration) {
+        self.settle(now);
         let budget = budget.unwrap_or(self.plan.config.default_budget);
         self.ledger.budget = if budget.is_nan() { 0.0 } else { budget };
     }
@@ -469,10 +479,7 @@ impl FrictionController {
     /// Raises the friction of the tools named to the levels named, where it is lower. A level outside 0 to 1 counts as
     /// the nearer end. From here on time heals, even before the client's first call.
     pub fn restore<'a>(&mut self, levels: impl IntoIterator<Item = (&'a str, f64)>, now: Duration) {
-        if self.plan.config.decay == Decay::WhenChecked {
-            self.pass_time(now);
-            self.ledger.since = Some(now);
-        }
+        self.settle(now);
         for (tool, level) in levels {
             let level = clamp(level);
             match self.plan.position(tool) {

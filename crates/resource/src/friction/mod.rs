@@ -18,6 +18,7 @@
 //! | [`justification`] | why a call is needed |
 //! | [`refusal`] | how a refused call is answered |
 //! | [`layer`], `answer`, `batch` | all tools of a server behind a tower layer |
+//! | `rmcp` | tools of that SDK, from within (feature `rmcp`) |
 //! | [`event`] | what happened, for logs and metrics |
 //!
 //! # Beside the Python package
@@ -40,6 +41,8 @@ pub mod refusal;
 mod registry;
 mod registry_builder;
 mod result;
+#[cfg(feature = "rmcp")]
+pub mod rmcp;
 pub mod settings;
 mod status;
 mod window;

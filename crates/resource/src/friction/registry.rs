@@ -192,7 +192,8 @@ impl FrictionRegistry {
 
     /// Sets what a client may spend; to the default when no budget is named.
     pub fn reset_budget(&self, key: &str, budget: Option<f64>) {
-        self.with_client(key, self.inner.clock.now(), |client| client.reset_budget(budget));
+        let now = self.inner.clock.now();
+        self.with_client(key, now, |client| client.reset_budget(budget, now));
     }
 
     /// Forgets everything about a client, as if it had never called. Says whether there was anything to forget.

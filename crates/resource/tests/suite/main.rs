@@ -3,9 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod access;
+mod cache;
 mod discovery;
+mod friction;
 mod house;
+mod introspection;
 mod jwt;
+mod lists;
+mod mcp_server;
 mod outage;
 mod pages;
 mod peer;
+mod sessions;
+mod tools;
