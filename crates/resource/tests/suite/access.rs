@@ -282,6 +282,7 @@ async fn the_question_is_a_form_post_with_the_credentials_of_the_resource() {
     );
 }
 
+/// S-228
 #[tokio::test]
 async fn many_questions_share_a_connection() {
     let (house, peer) = house_where(Answer::Ok(good_answer())).await;

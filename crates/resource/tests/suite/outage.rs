@@ -21,6 +21,7 @@ fn assert_is_unavailable(seen: &Seen, status: u16) {
     assert_eq!(seen.header("www-authenticate"), None);
 }
 
+/// S-223, S-231, S-232, RP-09: garbage, and `active` as a text.
 #[tokio::test]
 async fn an_answer_that_is_none_lets_nobody_in_and_sends_nobody_away() {
     let oversize = format!(r#"{{"active":true,"x":"{}"}}"#, "x".repeat(64 * 1024));
@@ -48,7 +49,7 @@ async fn an_answer_that_is_none_lets_nobody_in_and_sends_nobody_away() {
     }
 }
 
-/// A redirect would carry credentials and token to wherever it points.
+/// S-227, RP-09: a redirect would carry credentials and token to wherever it points.
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let (house, peer) = house_where(Answer::Redirect).await;
@@ -61,6 +62,7 @@ async fn a_redirect_is_not_followed() {
     assert_eq!(paths, ["/introspect"]);
 }
 
+/// S-223, RP-09: connection refused.
 #[tokio::test]
 async fn an_authorization_server_that_is_down_is_a_503() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -71,6 +73,7 @@ async fn an_authorization_server_that_is_down_is_a_503() {
     assert_eq!(house.runs(), 0);
 }
 
+/// S-227, RP-09: no answer.
 #[tokio::test]
 async fn an_authorization_server_that_hangs_is_a_504_within_the_limit() {
     let peer = Peer::start(|_| Answer::Never).await;
@@ -97,6 +100,7 @@ async fn an_answer_that_trickles_is_a_504() {
     assert_is_unavailable(&house.call_with("t").await, 504);
 }
 
+/// RP-09: a truncated body.
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_a_503() {
     for broken in [

@@ -120,7 +120,7 @@ fn poll<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// S-240, S-241, S-242
+/// S-240, S-241, S-242, S-245
 #[tokio::test]
 async fn a_good_token_is_asked_about_once_while_it_is_fresh() {
     let (verifier, authority, time) = for_ten_seconds();
