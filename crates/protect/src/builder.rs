@@ -16,7 +16,7 @@ use crate::{
 /// How a connection to the upstream may take: its server runs, or it does not.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a tool may think. Models and builds take minutes; clients give up by themselves, mostly after one to five.
-const HEAD_WITHIN: Duration = Duration::from_mins(10);
+const HEAD_WITHIN: Duration = Duration::from_secs(10 * 60);
 
 /// Collects settings; made by [`Proxy::builder`].
 #[must_use]
@@ -153,7 +153,7 @@ impl Builder {
                     forwarded_host: host,
                     client_address: self.client_address,
                 };
-                (Way::Http(HttpUpstream::new(settings)?), audience)
+                (Way::Http(Box::new(HttpUpstream::new(settings)?)), audience)
             }
             Kind::Command(command) => {
                 let upstream = StdioUpstream::new(command, self.head_within)?;
@@ -195,13 +195,17 @@ pub enum InvalidProxy {
     #[error("the upstream {0} is not on this machine or in a private network: use https")]
     PlainHttp(String),
     /// The path on our side cannot be used.
-    #[error("the path {0:?} cannot be used: it begins with a slash and has no query, escape or empty segment")]
+    #[error(
+        "the path {0:?} cannot be used: it begins with a slash and has no query, escape or empty segment"
+    )]
     Path(String),
     /// The public origin is none.
     #[error("{0:?} is no origin, as https://mcp.example is one")]
     Origin(String),
     /// A header for the upstream cannot be sent; the value is not shown.
-    #[error("the header {0:?} cannot be sent to the upstream: it has a bad name or value, or is managed here")]
+    #[error(
+        "the header {0:?} cannot be sent to the upstream: it has a bad name or value, or is managed here"
+    )]
     Header(String),
     /// The root certificates are none.
     #[error("the root certificates cannot be used: {0}")]
@@ -245,11 +249,11 @@ fn origin(origin: &str) -> Result<(HeaderValue, HeaderValue), InvalidProxy> {
 fn fixed_headers(pairs: &[(String, String)]) -> Result<HeaderMap, InvalidProxy> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
-        let invalid = |_| InvalidProxy::Header(name.clone());
-        let parsed = HeaderName::try_from(name.as_str()).map_err(|_| invalid(()))?;
-        let mut value = HeaderValue::try_from(value.as_str()).map_err(|_| invalid(()))?;
+        let invalid = || InvalidProxy::Header(name.clone());
+        let parsed = HeaderName::try_from(name.as_str()).map_err(|_| invalid())?;
+        let mut value = HeaderValue::try_from(value.as_str()).map_err(|_| invalid())?;
         if over_http::is_managed(&parsed) {
-            return Err(invalid(()));
+            return Err(invalid());
         }
         value.set_sensitive(true);
         headers.append(parsed, value);

@@ -28,6 +28,9 @@ pub const IDENTITY_SECONDS: i64 = 60;
 pub struct Identity {
     /// For whom the statement is meant: the upstream's URL as configured (`aud`).
     pub audience: String,
+    /// Who issued the caller's token, when that is known. Told (`token_iss`) when it is not the issuer of the identity
+    /// itself: two issuers may have the same subjects.
+    pub token_issuer: Option<String>,
     /// On whose behalf the client calls (`sub`); the stable identifier.
     pub subject: Option<String>,
     /// Through which client (`client_id`).
@@ -43,6 +46,7 @@ impl Identity {
     pub fn of(caller: &Caller, audience: &str) -> Self {
         Self {
             audience: audience.to_owned(),
+            token_issuer: caller.token().issuer.clone(),
             subject: caller.subject().map(str::to_owned),
             client_id: caller.client_id().map(|id| ClientId::as_str(id).to_owned()),
             username: caller.username().map(str::to_owned),
@@ -51,7 +55,7 @@ impl Identity {
     }
 
     /// The claims to sign: `iss`, `aud`, `iat`, `exp` ([`IDENTITY_SECONDS`] later), `jti`, `scope`, and those of `sub`,
-    /// `client_id` and `username` that are known. The JWT's `typ` is [`IDENTITY_TYP`].
+    /// `client_id`, `username` and `token_iss` that are known. The JWT's `typ` is [`IDENTITY_TYP`].
     pub fn claims(&self, issuer: &str, now: Timestamp, jti: &str) -> Map<String, Value> {
         let issued_at = now.seconds();
         let mut claims = Map::new();
@@ -65,7 +69,9 @@ impl Identity {
         ] {
             claims.insert(name.to_owned(), value);
         }
+        let other_issuer = self.token_issuer.clone().filter(|theirs| theirs != issuer);
         for (name, value) in [
+            ("token_iss", &other_issuer),
             ("sub", &self.subject),
             ("client_id", &self.client_id),
             ("username", &self.username),
@@ -104,6 +110,7 @@ mod tests {
     fn the_claims_say_who_for_whom_and_until_when() {
         let identity = Identity {
             audience: "http://127.0.0.1:9000/mcp".to_owned(),
+            token_issuer: Some("https://auth.example".to_owned()),
             subject: Some("u1".to_owned()),
             client_id: Some("c1".to_owned()),
             username: None,

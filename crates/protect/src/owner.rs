@@ -10,6 +10,8 @@ use mcp_authflow_types::ClientId;
 /// is somebody else: the person has not let it into this session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Owner {
+    /// Of the token: two issuers may have the same subjects.
+    issuer: Option<String>,
     subject: Option<String>,
     client_id: Option<String>,
 }
@@ -17,6 +19,7 @@ pub(crate) struct Owner {
 impl Owner {
     pub(crate) fn of(caller: &Caller) -> Self {
         Self {
+            issuer: caller.token().issuer.clone(),
             subject: caller.subject().map(str::to_owned),
             client_id: caller.client_id().map(|id| ClientId::as_str(id).to_owned()),
         }
@@ -25,6 +28,7 @@ impl Owner {
     #[cfg(test)]
     pub(crate) fn for_test(subject: &str) -> Self {
         Self {
+            issuer: None,
             subject: Some(subject.to_owned()),
             client_id: None,
         }

@@ -43,7 +43,7 @@ pub(crate) struct Settings {
 
 /// To an upstream.
 pub(crate) enum Way {
-    Http(HttpUpstream),
+    Http(Box<HttpUpstream>),
     Stdio(StdioUpstream),
 }
 

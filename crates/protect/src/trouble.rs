@@ -36,7 +36,9 @@ pub(crate) enum Trouble {
     TimedOut,
     #[error("the exchange with the upstream broke: {0}")]
     Broken(String),
-    #[error("the upstream asks for credentials of its own (status {0}): switch its sign-in off, or give it a header")]
+    #[error(
+        "the upstream asks for credentials of its own (status {0}): switch its sign-in off, or give it a header"
+    )]
     AsksForCredentials(u16),
     #[error("the upstream redirects to {0}: configure the URL that it means")]
     RedirectsElsewhere(String),
@@ -88,7 +90,11 @@ impl Trouble {
                 "server_error",
                 "something went wrong on this server",
             ),
-            Self::OtherPath => (StatusCode::NOT_FOUND, "not_found", "there is nothing at this path"),
+            Self::OtherPath => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is nothing at this path",
+            ),
             Self::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
@@ -196,7 +202,7 @@ impl Trouble {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         if matches!(self, Self::Method) {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, DELETE"));
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
         }
         response
     }

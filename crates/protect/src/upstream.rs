@@ -66,7 +66,7 @@ impl Upstream {
                 environment: Vec::new(),
                 folder: None,
                 max_children: 64,
-                idle_after: Duration::from_mins(10),
+                idle_after: Duration::from_secs(10 * 60),
             }),
         }
     }
@@ -131,10 +131,14 @@ impl Endpoint {
         let uri: Uri = url.parse().map_err(|_| invalid("it is no URL"))?;
         let parts = uri.into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-            return Err(invalid("it has no scheme and host, as in http://127.0.0.1:9000/mcp"));
+            return Err(invalid(
+                "it has no scheme and host, as in http://127.0.0.1:9000/mcp",
+            ));
         };
         if authority.as_str().contains('@') {
-            return Err(invalid("it has credentials in it; use a header of its own instead"));
+            return Err(invalid(
+                "it has credentials in it; use a header of its own instead",
+            ));
         }
         if authority.host().is_empty() {
             return Err(invalid("it has no host"));
@@ -171,6 +175,17 @@ fn without_query(url: &str) -> String {
     url.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
+/// Ends of names that the public tree of names does not have.
+const PRIVATE_SUFFIXES: [&str; 7] = [
+    ".localhost",
+    ".local",
+    ".internal",
+    ".lan",
+    ".home.arpa",
+    ".svc",
+    ".intranet",
+];
+
 /// Whether plain http is good enough: the host is this machine, or has an address or a kind of name that exists in private
 /// networks only. A name says nothing of where it leads; it is the operator who wrote it.
 fn is_near(host: &str) -> bool {
@@ -182,15 +197,6 @@ fn is_near(host: &str) -> bool {
         );
     }
     let name = bare.trim_end_matches('.').to_ascii_lowercase();
-    const PRIVATE_SUFFIXES: [&str; 7] = [
-        ".localhost",
-        ".local",
-        ".internal",
-        ".lan",
-        ".home.arpa",
-        ".svc",
-        ".intranet",
-    ];
     // A name without a dot is one of a container network or a search domain, never one of the public tree.
     !name.contains('.') || PRIVATE_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }

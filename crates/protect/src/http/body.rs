@@ -89,6 +89,7 @@ impl HttpBody for Incoming {
     }
 }
 
+#[expect(clippy::type_complexity, reason = "it is what `poll_frame` returns")]
 fn data_only<B: HttpBody>(
     mut body: Pin<&mut B>,
     context: &mut Context<'_>,

@@ -101,9 +101,9 @@ fn look(held: &mut BytesMut, opener: &mut Option<Opener>, session: &mut Option<S
                 passed.extend_from_slice(&block);
             }
             Block::Endpoint(said) => {
-                let opened = opener.take().and_then(|open| open(&said));
-                if let Some((url, opened)) = opened {
-                    *session = Some(opened);
+                let ours = opener.take().and_then(|open| open(&said));
+                if let Some((url, begun)) = ours {
+                    *session = Some(begun);
                     passed.extend_from_slice(format!("event: endpoint\r\ndata: {url}\r\n\r\n").as_bytes());
                 } else {
                     tracing::warn!("the upstream names an endpoint to post to that is no URL");
@@ -127,10 +127,9 @@ fn end_of_block(bytes: &[u8]) -> Option<usize> {
             b'\n' => 1,
             b'\r' => match bytes.get(at + 1) {
                 Some(b'\n') => 2,
-                Some(_) => 1,
                 // The rest of this line's end may still be under way; a CR alone ends it only when something follows.
                 None if at > line_start => return None,
-                None => 1,
+                Some(_) | None => 1,
             },
             _ => {
                 at += 1;
@@ -190,10 +189,7 @@ pub(super) fn resolve(endpoint: &Endpoint, said: &str) -> Option<PathAndQuery> {
         None if said.starts_with('?') => format!("{}{said}", endpoint.path),
         None if said.is_empty() => return None,
         None => {
-            let folder = endpoint
-                .path
-                .rsplit_once('/')
-                .map_or("", |(folder, _)| folder);
+            let folder = endpoint.path.rsplit_once('/').map_or("", |(folder, _)| folder);
             format!("{folder}/{said}")
         }
     };
@@ -246,7 +242,10 @@ mod tests {
             }
         }
         let event = "event: endpoint\rdata: /messages\r\r";
-        assert_eq!(through(&[event]).concat(), "event: endpoint\r\ndata: /ours?9\r\n\r\n");
+        assert_eq!(
+            through(&[event]).concat(),
+            "event: endpoint\r\ndata: /ours?9\r\n\r\n"
+        );
     }
 
     #[test]

@@ -20,9 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header,
-    request::Parts,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts,
     uri::PathAndQuery,
 };
 
@@ -135,7 +133,10 @@ impl HttpUpstream {
                 rest => format!("{}{rest}", endpoint.base),
             };
             let own = endpoint.query.as_deref().unwrap_or_default();
-            let theirs = asked.query().map(request_head::query_without_token).unwrap_or_default();
+            let theirs = asked
+                .query()
+                .map(request_head::query_without_token)
+                .unwrap_or_default();
             let query = match (own.is_empty(), theirs.is_empty()) {
                 (true, true) => String::new(),
                 (false, true) => format!("?{own}"),

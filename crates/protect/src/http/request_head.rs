@@ -80,7 +80,8 @@ pub(super) fn clean(request: &Parts, settings: &Settings, identity: Option<&Head
     let mut headers = HeaderMap::with_capacity(request.headers.len() + 6);
     for (name, value) in &request.headers {
         let spelled = as_lenient_servers_read(name);
-        if is_ours(&spelled) || named_by_connection.contains(&spelled) || settings.headers.contains_key(name) {
+        if is_ours(&spelled) || named_by_connection.contains(&spelled) || settings.headers.contains_key(name)
+        {
             continue;
         }
         // Before a fixed header in another spelling could be joined to it.

@@ -46,7 +46,10 @@ pub(super) fn judge(head: &mut Parts, endpoint: &Endpoint, public_path: &str) ->
         return Err(Trouble::AsksForCredentials(head.status.as_u16()));
     }
     if head.status.is_informational() {
-        return Err(Trouble::Broken(format!("it answered with status {}", head.status)));
+        return Err(Trouble::Broken(format!(
+            "it answered with status {}",
+            head.status
+        )));
     }
     let named_by_connection = connection_options(&head.headers);
     let stops: Vec<HeaderName> = head
@@ -136,7 +139,11 @@ fn our_location(location: &str, endpoint: &Endpoint, public_path: &str) -> Optio
     }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let ours = format!("{public_path}{rest}{query}");
-    let ours = if ours.starts_with('/') { ours } else { format!("/{ours}") };
+    let ours = if ours.starts_with('/') {
+        ours
+    } else {
+        format!("/{ours}")
+    };
     // `//host` would be another server.
     if ours.starts_with("//") {
         return None;
@@ -165,7 +172,11 @@ mod tests {
             ("//evil.example/mcp/", None),
         ] {
             let got = our_location(location, &endpoint, "/public");
-            assert_eq!(got.as_ref().map(|value| value.to_str().unwrap()), ours, "{location}");
+            assert_eq!(
+                got.as_ref().map(|value| value.to_str().unwrap()),
+                ours,
+                "{location}"
+            );
         }
         let root = Endpoint::parse("http://127.0.0.1:9000/", false).unwrap();
         assert_eq!(our_location("//evil.example", &root, ""), None);

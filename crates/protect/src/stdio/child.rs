@@ -149,31 +149,25 @@ impl Drop for Group {
 }
 
 /// Waits for the child's end, or brings it about.
-async fn keep(
-    mut process: Process,
-    mut group: Group,
-    asked: &Notify,
-    writer: tokio::task::JoinHandle<()>,
-) {
+async fn keep(mut process: Process, mut group: Group, asked: &Notify, writer: tokio::task::JoinHandle<()>) {
     let pid = process.id();
     let by_itself = tokio::select! {
         status = process.wait() => Some(status),
         () = asked.notified() => None,
     };
-    let status = match by_itself {
-        Some(status) => status,
-        None => {
-            // The writer holds the child's input.
-            writer.abort();
-            let mut waited = timeout(PATIENCE, process.wait()).await;
-            for signal in [Signal::TERM, Signal::KILL] {
-                if waited.is_err() {
-                    group.signal(signal);
-                    waited = timeout(PATIENCE, process.wait()).await;
-                }
+    let status = if let Some(status) = by_itself {
+        status
+    } else {
+        // The writer holds the child's input.
+        writer.abort();
+        let mut waited = timeout(PATIENCE, process.wait()).await;
+        for signal in [Signal::TERM, Signal::KILL] {
+            if waited.is_err() {
+                group.signal(signal);
+                waited = timeout(PATIENCE, process.wait()).await;
             }
-            waited.unwrap_or_else(|_| Err(io::Error::other("it does not end")))
         }
+        waited.unwrap_or_else(|_| Err(io::Error::other("it does not end")))
     };
     // Its number may be given to another process from now on.
     group.0 = None;
@@ -200,7 +194,11 @@ async fn read(mut stdout: impl AsyncBufRead + Unpin, messages: mpsc::Sender<Valu
             Ok(Line::Whole) => {}
             Ok(Line::End) => return,
             Ok(Line::TooLong) => {
-                tracing::error!(pid, limit = MAX_MESSAGE_BYTES, "a child's message is too large: ended");
+                tracing::error!(
+                    pid,
+                    limit = MAX_MESSAGE_BYTES,
+                    "a child's message is too large: ended"
+                );
                 return;
             }
             Err(error) => {
@@ -213,7 +211,11 @@ async fn read(mut stdout: impl AsyncBufRead + Unpin, messages: mpsc::Sender<Valu
         }
         let Ok(message) = serde_json::from_slice(&line) else {
             let text = String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned();
-            tracing::warn!(pid, text, "a child writes something else than messages to its output");
+            tracing::warn!(
+                pid,
+                text,
+                "a child writes something else than messages to its output"
+            );
             continue;
         };
         if messages.send(message).await.is_err() {

@@ -22,16 +22,26 @@ pub(super) type Members = Map<String, Value>;
 /// What a message is (JSON-RPC 2.0 §4).
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Message {
-    Request { id: Value, members: Members },
-    Notification { members: Members },
+    Request {
+        id: Value,
+        members: Members,
+    },
+    Notification {
+        members: Members,
+    },
     /// An answer to a question of the other side's.
-    Response { id: Value, members: Members },
+    Response {
+        id: Value,
+        members: Members,
+    },
 }
 
 impl Message {
     /// Reads one message; `None` when it is none.
     pub(super) fn read(value: Value) -> Option<Self> {
-        let Value::Object(members) = value else { return None };
+        let Value::Object(members) = value else {
+            return None;
+        };
         let id = members.get("id").cloned();
         let is_call = members.get("method").is_some_and(Value::is_string);
         match (is_call, id) {
@@ -99,9 +109,9 @@ pub(super) fn stateless_version(headers: &HeaderMap, messages: &[Message]) -> Op
         Message::Request { members, .. } => meta(members)?.get(META_VERSION)?.as_str(),
         _ => None,
     });
-    let begins_a_session = messages
-        .iter()
-        .any(|message| matches!(message, Message::Request { members, .. } if method(members) == "initialize"));
+    let begins_a_session = messages.iter().any(
+        |message| matches!(message, Message::Request { members, .. } if method(members) == "initialize"),
+    );
     if begins_a_session {
         return None;
     }
@@ -147,7 +157,15 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused() {
-        for bad in ["", "1", "[]", "[1]", "{}", r#"{"id":1}"#, r#"{"id":null,"method":"x"}"#] {
+        for bad in [
+            "",
+            "1",
+            "[]",
+            "[1]",
+            "{}",
+            r#"{"id":1}"#,
+            r#"{"id":null,"method":"x"}"#,
+        ] {
             assert!(read_body(bad.as_bytes()).is_none(), "{bad}");
         }
     }

@@ -22,7 +22,11 @@
 //! A connection that breaks cancels nothing, as the versions with sessions want it: the answer waits, and a GET with
 //! `Last-Event-ID` fetches it. Without sessions there is no coming back, and a client that leaves has cancelled.
 
-use std::{path::Path, sync::{Arc, Mutex, PoisonError}, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, request::Parts};
@@ -31,12 +35,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
-    builder::InvalidProxy,
-    entropy,
-    identity::IDENTITY_META,
-    owner::Owner,
-    proxy::Admitted,
-    trouble::Trouble,
+    builder::InvalidProxy, entropy, identity::IDENTITY_META, owner::Owner, proxy::Admitted, trouble::Trouble,
     upstream::Command,
 };
 
@@ -113,7 +112,10 @@ impl StdioUpstream {
         }
         let owner = Owner::of(&admitted.caller);
         match request.method {
-            Method::POST => self.post(&owner, admitted.identity.as_ref(), &request.headers, body).await,
+            Method::POST => {
+                self.post(&owner, admitted.identity.as_ref(), &request.headers, body)
+                    .await
+            }
             Method::GET => self.listen(&owner, &request.headers),
             Method::DELETE => {
                 let session = self.session(&owner, &request.headers)?;
@@ -183,7 +185,10 @@ impl StdioUpstream {
         let session = self.begin(owner, Lifecycle::Session, child);
         drop(permit);
         let answer = async {
-            let reader = session.send(messages, None).await.map_err(|error| not_taken(error, true))?;
+            let reader = session
+                .send(messages, None)
+                .await
+                .map_err(|error| not_taken(error, true))?;
             let mut reader = reader.ok_or(Trouble::NotAMessage)?;
             while let Some(event) = timeout(START_WITHIN, reader.next())
                 .await
@@ -303,7 +308,9 @@ impl StdioUpstream {
                 Ok(None) => child = self.start()?,
             }
         }
-        let limit = self.answer_within.map_or(START_WITHIN, |limit| limit.min(START_WITHIN));
+        let limit = self
+            .answer_within
+            .map_or(START_WITHIN, |limit| limit.min(START_WITHIN));
         let answer = timeout(limit, ask(&mut child, &stateless::initialize(1), 1))
             .await
             .map_err(|_| Trouble::TimedOut)?
@@ -362,8 +369,9 @@ async fn ask(child: &mut Child, question: &Value, id: u64) -> Option<Value> {
 
 /// Takes out what the client says of its identity, and puts in what we say.
 fn say_who(message: &mut Message, identity: Option<&HeaderValue>) -> Result<(), Trouble> {
-    let (Message::Request { members, .. } | Message::Notification { members } | Message::Response { members, .. }) =
-        message;
+    let (Message::Request { members, .. }
+    | Message::Notification { members }
+    | Message::Response { members, .. }) = message;
     message::remove_claims(members);
     if let (Message::Request { members, .. }, Some(identity)) = (message, identity) {
         let identity = identity.to_str().map_err(|_| Trouble::NotAMessage)?;
@@ -387,7 +395,5 @@ fn is_resumable(headers: &HeaderMap) -> bool {
     headers
         .get("mcp-protocol-version")
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|version| {
-            (message::LAST_WITH_SESSIONS..message::STATELESS_SINCE).contains(&version)
-        })
+        .is_some_and(|version| (message::LAST_WITH_SESSIONS..message::STATELESS_SINCE).contains(&version))
 }

@@ -52,7 +52,14 @@ impl Accepts {
             events: false,
         };
         for range in said.flat_map(|value| value.split(',')) {
-            match range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            match range
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase()
+                .as_str()
+            {
                 "*/*" => {
                     accepts.json = true;
                     accepts.events = true;
@@ -217,7 +224,10 @@ fn framed(event: &Event) -> Bytes {
 }
 
 fn joined(answers: &[Bytes]) -> String {
-    let texts: Vec<_> = answers.iter().map(|answer| String::from_utf8_lossy(answer)).collect();
+    let texts: Vec<_> = answers
+        .iter()
+        .map(|answer| String::from_utf8_lossy(answer))
+        .collect();
     texts.join(",")
 }
 
@@ -231,7 +241,10 @@ pub(super) fn single(accepts: Accepts, data: Bytes) -> Response<Body> {
     text.extend_from_slice(b"\n\n");
     let mut response = Response::new(Body::from(text));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

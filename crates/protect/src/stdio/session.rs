@@ -123,13 +123,13 @@ impl Session {
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
-                message = child.stdout.recv() => match message {
-                    Some(message) => self.from_child(message).await,
-                    None => {
+                message = child.stdout.recv() => {
+                    let Some(message) = message else {
                         tracing::warn!("a child of the MCP server closed its output: its session ends");
                         break;
-                    }
-                },
+                    };
+                    self.hear(message).await;
+                }
                 () = self.end.notified() => break,
                 _ = tick.tick() => {
                     self.give_up_late().await;
@@ -356,7 +356,10 @@ impl Session {
                 .collect()
         };
         for (number, pending) in late {
-            tracing::warn!(method = pending.method, "the MCP server does not answer within the time for it");
+            tracing::warn!(
+                method = pending.method,
+                "the MCP server does not answer within the time for it"
+            );
             self.tell_cancelled(number, "it took too long");
             let text = "the MCP server behind this gateway did not answer in time";
             let data = json!({"error": "gateway_timeout"});
@@ -370,7 +373,7 @@ impl Session {
         sent.map_err(|_| NotTaken::Over)
     }
 
-    async fn from_child(&self, said: Value) {
+    async fn hear(&self, said: Value) {
         match said {
             Value::Array(batch) => {
                 for said in batch {
@@ -436,7 +439,8 @@ impl Session {
             let mut state = self.lock();
             if state.asked.len() >= MAX_ASKED {
                 drop(state);
-                let answer = message::error(id, INTERNAL_ERROR, "too many questions wait for the client", None);
+                let answer =
+                    message::error(id, INTERNAL_ERROR, "too many questions wait for the client", None);
                 let _ = self.stdin.try_send(answer.to_string());
                 return;
             }
@@ -478,10 +482,7 @@ impl Session {
     }
 
     fn restore_subscription(&self, members: &mut Members) -> Option<u64> {
-        let meta = members
-            .get_mut("params")?
-            .get_mut("_meta")?
-            .as_object_mut()?;
+        let meta = members.get_mut("params")?.get_mut("_meta")?.as_object_mut()?;
         let said = meta.get(META_SUBSCRIPTION)?;
         let number = said
             .as_u64()

@@ -74,7 +74,11 @@ pub(super) fn answer(id: &Value, request: &Members, version: &str, handshake: &V
     }
     match method(request) {
         "server/discover" => Some(result(id, &discovered(handshake))),
-        "initialize" | "ping" | "subscriptions/listen" | "logging/setLevel" | "resources/subscribe"
+        "initialize"
+        | "ping"
+        | "subscriptions/listen"
+        | "logging/setLevel"
+        | "resources/subscribe"
         | "resources/unsubscribe" => Some(error(id, METHOD_NOT_FOUND, "method not found", None)),
         _ => None,
     }
@@ -147,7 +151,8 @@ mod tests {
     use super::*;
 
     fn request(method: &str) -> Members {
-        let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": {META_VERSION: "x"}}});
+        let request =
+            json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": {META_VERSION: "x"}}});
         request.as_object().unwrap().clone()
     }
 
@@ -171,7 +176,10 @@ mod tests {
         );
         let refused = answer(&id, &request("tools/list"), "2099-01-01", &handshake).unwrap();
         assert_eq!(refused["error"]["code"], -32_022);
-        assert_eq!(answer(&id, &request("tools/list"), STATELESS_SINCE, &handshake), None);
+        assert_eq!(
+            answer(&id, &request("tools/list"), STATELESS_SINCE, &handshake),
+            None
+        );
     }
 
     #[test]
@@ -179,7 +187,10 @@ mod tests {
         let mut request = request("tools/list");
         to_child(&mut request);
         assert_eq!(request["params"], json!({}));
-        let mut response = json!({"id": 1, "result": {"tools": []}}).as_object().unwrap().clone();
+        let mut response = json!({"id": 1, "result": {"tools": []}})
+            .as_object()
+            .unwrap()
+            .clone();
         from_child("tools/list", &mut response);
         let expected = json!({"tools": [], "resultType": "complete", "ttlMs": 0, "cacheScope": "private"});
         assert_eq!(response["result"], expected);

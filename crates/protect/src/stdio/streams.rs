@@ -144,7 +144,9 @@ impl Streams {
         loop {
             let drained = {
                 let mut streams = self.lock();
-                let Some(found) = streams.get_mut(&stream) else { return };
+                let Some(found) = streams.get_mut(&stream) else {
+                    return;
+                };
                 if !found.has_reader || found.unread_bytes() < MAX_UNREAD_BYTES {
                     found.events.push_back(data);
                     found.next += 1;
@@ -200,11 +202,9 @@ fn forget(streams: &mut BTreeMap<u64, Stream>, newest: u64) {
         .flat_map(|stream| stream.events.iter().map(Bytes::len))
         .sum();
     while kept > MAX_KEPT_BYTES {
-        let candidate = streams
-            .iter_mut()
-            .find(|(number, stream)| {
-                stream.may_forget_oldest() && (**number != newest || stream.events.len() > 1)
-            });
+        let candidate = streams.iter_mut().find(|(number, stream)| {
+            stream.may_forget_oldest() && (**number != newest || stream.events.len() > 1)
+        });
         let Some((_, stream)) = candidate else { break };
         kept -= stream.events.pop_front().map_or(0, |event| event.len());
         stream.unread_from = stream.unread_from.max(stream.first());

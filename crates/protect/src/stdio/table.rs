@@ -104,7 +104,9 @@ impl Table {
         inner.stateless.retain(|_, place| {
             let lives = |session: &Arc<Session>| !session.is_over();
             Arc::strong_count(place) > 1
-                || place.try_lock().is_ok_and(|session| session.as_ref().is_some_and(lives))
+                || place
+                    .try_lock()
+                    .is_ok_and(|session| session.as_ref().is_some_and(lives))
         });
         Arc::clone(inner.stateless.entry(owner.clone()).or_default())
     }

@@ -1,0 +1,558 @@
+//! Servers over stdio, bridged to streamable HTTP.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{Request, Response, StatusCode};
+use mcp_authflow_protect::{InvalidProxy, Proxy, Upstream};
+use serde_json::{Value, json};
+
+use crate::{
+    child::{Kind, note_in, upstream},
+    support::{Front, Plain, json, next, request, request_of, text, until, with, within},
+};
+
+const META: &str = "io.github.mcp-authflow/identity";
+
+fn front(kind: Kind) -> Front {
+    Front::of(Proxy::builder(upstream(kind)).build().unwrap())
+}
+
+fn call(id: &Value, tool: &str, arguments: &Value) -> String {
+    let params = json!({"name": tool, "arguments": arguments});
+    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
+}
+
+fn in_session(session: &str, method: &str, body: impl Into<Body>) -> Request<Body> {
+    with(request(method, "/mcp", body), &[("mcp-session-id", session)])
+}
+
+/// Makes the handshake of `token`'s, and says the session's id.
+async fn begin(front: &Front, token: &str) -> String {
+    let hello = json!({"jsonrpc": "2.0", "id": "init", "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {"sampling": {}}, "clientInfo": {"name": "t", "version": "1"}}});
+    let answered = front
+        .send(request_of(token, "POST", "/mcp", hello.to_string()))
+        .await;
+    let session = answered.headers().get("mcp-session-id").cloned();
+    let (status, body) = json(answered).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(
+        (&body["id"], &body["result"]["serverInfo"]["name"]),
+        (&json!("init"), &json!("child"))
+    );
+    let session = session.unwrap().to_str().unwrap().to_owned();
+    assert_eq!(session.len(), 43);
+    let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
+    let asking = with(
+        request_of(token, "POST", "/mcp", ready),
+        &[("mcp-session-id", &session)],
+    );
+    assert_eq!(front.send(asking).await.status(), StatusCode::ACCEPTED);
+    session
+}
+
+/// Reads events until one of them fits.
+async fn event(body: &mut Body, fits: impl Fn(&Value) -> bool) -> (String, Value) {
+    loop {
+        let text = next(body).await.expect("an event");
+        for block in text.split("\n\n").filter(|block| block.contains("data: {")) {
+            let data = block
+                .lines()
+                .find_map(|line| line.strip_prefix("data: "))
+                .unwrap();
+            let id = block
+                .lines()
+                .find_map(|line| line.strip_prefix("id: "))
+                .unwrap_or_default();
+            let message: Value = serde_json::from_str(data).unwrap();
+            if fits(&message) {
+                return (id.to_owned(), message);
+            }
+        }
+    }
+}
+
+fn is_events(response: &Response<Body>) -> bool {
+    response.headers()["content-type"] == "text/event-stream"
+}
+
+/// M-127, M-128
+#[tokio::test]
+async fn a_session_has_a_child_of_its_own_and_is_its_callers() {
+    let front = front(Kind::Older);
+    let (first, second) = (begin(&front, "alice.c1").await, begin(&front, "bob.c1").await);
+    let echo = call(&json!("x"), "echo", &json!({"n": 1}));
+    let (status, one) = json(front.send(in_session(&first, "POST", echo.clone())).await).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        (&one["id"], &one["result"]["arguments"]),
+        (&json!("x"), &json!({"n": 1}))
+    );
+    let bobs = |session: &str| {
+        with(
+            request_of("bob.c1", "POST", "/mcp", echo.clone()),
+            &[("mcp-session-id", session)],
+        )
+    };
+    let (_, other) = json(front.send(bobs(&second)).await).await;
+    assert_ne!(one["result"]["pid"], other["result"]["pid"]);
+
+    // Bob knows the id of alice's session, and alice comes through another client.
+    assert_eq!(front.send(bobs(&first)).await.status(), StatusCode::NOT_FOUND);
+    let other_client = request_of("alice.c2", "POST", "/mcp", echo.clone());
+    let asking = with(other_client, &[("mcp-session-id", &first)]);
+    assert_eq!(front.send(asking).await.status(), StatusCode::NOT_FOUND);
+    let deleting = with(
+        request_of("bob.c1", "DELETE", "/mcp", ""),
+        &[("mcp-session-id", &first)],
+    );
+    assert_eq!(front.send(deleting).await.status(), StatusCode::NOT_FOUND);
+    // No session at all.
+    let (status, body) = json(front.send(request("POST", "/mcp", echo.clone())).await).await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (StatusCode::BAD_REQUEST, &json!(-32_600))
+    );
+
+    assert_eq!(
+        front.send(in_session(&first, "DELETE", "")).await.status(),
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(
+        front.send(in_session(&first, "POST", echo)).await.status(),
+        StatusCode::NOT_FOUND
+    );
+    front.proxy.shut_down().await;
+}
+
+#[tokio::test]
+async fn progress_streams_while_the_tool_runs_and_keeps_the_clients_token() {
+    let front = front(Kind::Older);
+    let session = begin(&front, "alice.c1").await;
+    let asking = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call",
+        "params": {"name": "progress", "arguments": {}, "_meta": {"progressToken": "mine"}}});
+    let answered = front.send(in_session(&session, "POST", asking.to_string())).await;
+    assert!(is_events(&answered));
+    let mut body = answered.into_body();
+    for step in 1..=3 {
+        let (_, told) = event(&mut body, |_| true).await;
+        assert_eq!(told["params"], json!({"progressToken": "mine", "progress": step}));
+    }
+    let (_, last) = event(&mut body, |_| true).await;
+    assert_eq!(
+        (&last["id"], &last["result"]),
+        (&json!(7), &json!({"done": true}))
+    );
+    assert_eq!(next(&mut body).await, None);
+}
+
+#[tokio::test]
+async fn the_child_asks_and_the_client_answers() {
+    let front = front(Kind::Older);
+    let session = begin(&front, "alice.c1").await;
+    let answered = front
+        .send(in_session(&session, "POST", call(&json!(1), "ask", &json!({}))))
+        .await;
+    let mut body = answered.into_body();
+    let (_, asked) = event(&mut body, |_| true).await;
+    assert_eq!(
+        (&asked["method"], &asked["id"]),
+        (&json!("sampling/createMessage"), &json!("q-1"))
+    );
+    // What was not asked is not answered.
+    for id in ["q-2", "q-1", "q-1"] {
+        let answer = json!({"jsonrpc": "2.0", "id": id, "result": {"said": id}}).to_string();
+        let taken = front.send(in_session(&session, "POST", answer)).await;
+        assert_eq!(taken.status(), StatusCode::ACCEPTED);
+    }
+    let (_, result) = event(&mut body, |_| true).await;
+    assert_eq!(result["result"], json!({"answered": {"said": "q-1"}}));
+}
+
+#[tokio::test]
+async fn a_broken_connection_loses_nothing_and_cancels_nothing() {
+    let front = front(Kind::Older);
+    let session = begin(&front, "alice.c1").await;
+    let asking = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call",
+        "params": {"name": "progress", "arguments": {}, "_meta": {"progressToken": 1}}});
+    let mut body = front
+        .send(in_session(&session, "POST", asking.to_string()))
+        .await
+        .into_body();
+    let (id, _) = event(&mut body, |told| told["params"]["progress"] == 1).await;
+    drop(body);
+    let resuming = with(in_session(&session, "GET", ""), &[("last-event-id", &id)]);
+    let mut body = front.send(resuming).await.into_body();
+    for step in 2..=3 {
+        let (_, told) = event(&mut body, |_| true).await;
+        assert_eq!(told["params"]["progress"], step);
+    }
+    let (last, result) = event(&mut body, |_| true).await;
+    assert_eq!(result["result"], json!({"done": true}));
+    assert_eq!(next(&mut body).await, None);
+    // Nobody else takes it up, and nobody takes up what is not there.
+    let theirs = with(
+        request_of("bob.c1", "GET", "/mcp", ""),
+        &[("mcp-session-id", &session), ("last-event-id", &last)],
+    );
+    assert_eq!(front.send(theirs).await.status(), StatusCode::NOT_FOUND);
+    for bad in ["999-0", "nonsense"] {
+        let resuming = with(in_session(&session, "GET", ""), &[("last-event-id", bad)]);
+        assert_eq!(
+            front.send(resuming).await.status(),
+            StatusCode::BAD_REQUEST,
+            "{bad}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_request_goes_to_the_stream_of_a_get() {
+    let front = front(Kind::Older);
+    let session = begin(&front, "alice.c1").await;
+    let mut listening = front.send(in_session(&session, "GET", "")).await.into_body();
+    let hanging = front.send(in_session(
+        &session,
+        "POST",
+        call(&json!("h"), "hang", &json!({})),
+    ));
+    let hanging = within(hanging).await;
+    assert!(is_events(&hanging));
+    // The client cancels: the child hears of it under its own id for the request, and the stream ends.
+    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "h"}});
+    front.send(in_session(&session, "POST", cancel.to_string())).await;
+    let (_, told) = event(&mut listening, |_| true).await;
+    assert!(told["params"]["data"]["cancelled"].is_u64(), "{told}");
+    assert_eq!(text(hanging).await.1, "");
+}
+
+#[tokio::test]
+async fn a_log_line_of_the_only_request_comes_with_its_answer() {
+    let front = front(Kind::Older);
+    let session = begin(&front, "alice.c1").await;
+    let answered = front
+        .send(in_session(&session, "POST", call(&json!(1), "log", &json!({}))))
+        .await;
+    let (_, events) = text(answered).await;
+    let (log, answer) = (events.find("hello").unwrap(), events.find("logged").unwrap());
+    assert!(log < answer, "{events}");
+}
+
+#[tokio::test]
+async fn a_child_that_crashes_is_a_bad_gateway_and_its_session_is_over() {
+    let front = front(Kind::Older);
+    let session = begin(&front, "alice.c1").await;
+    let crash = in_session(&session, "POST", call(&json!(3), "crash", &json!({})));
+    let (status, body) = json(front.send(crash).await).await;
+    assert_eq!(status, StatusCode::BAD_GATEWAY, "{body}");
+    assert_eq!(
+        (&body["id"], &body["error"]["data"]["error"]),
+        (&json!(3), &json!("bad_gateway"))
+    );
+    let echo = in_session(&session, "POST", call(&json!(4), "echo", &json!({})));
+    assert_eq!(front.send(echo).await.status(), StatusCode::NOT_FOUND);
+    // A client that is told 404 begins again.
+    begin(&front, "alice.c1").await;
+}
+
+#[tokio::test]
+async fn a_child_that_cannot_start_or_hangs_is_told_from_one_that_answers() {
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}).to_string();
+    let nothing = Proxy::builder(Upstream::command("/no/such/program", ["x"]))
+        .build()
+        .unwrap();
+    for front in [front(Kind::Broken), Front::of(nothing)] {
+        let (status, body) = json(front.send(request("POST", "/mcp", hello.clone())).await).await;
+        assert_eq!(status, StatusCode::BAD_GATEWAY);
+        assert_eq!(body["error"]["data"]["error"], "bad_gateway");
+    }
+    assert!(matches!(
+        Proxy::builder(Upstream::command("", ["x"])).build(),
+        Err(InvalidProxy::NoCommand)
+    ));
+    let short = Proxy::builder(upstream(Kind::Older)).answer_within(Duration::from_millis(1_500));
+    let front = Front::of(short.build().unwrap());
+    let session = begin(&front, "alice.c1").await;
+    let hang = with(
+        in_session(&session, "POST", call(&json!(1), "hang", &json!({}))),
+        &[("x-none", "")],
+    );
+    let (mut parts, body) = hang.into_parts();
+    parts
+        .headers
+        .insert("accept", "application/json".parse().unwrap());
+    let (status, body) = json(within(front.send(Request::from_parts(parts, body))).await).await;
+    assert_eq!((status, &body["id"]), (StatusCode::GATEWAY_TIMEOUT, &json!(1)));
+}
+
+/// RP-12, M-125: over stdio it is `_meta` that says who calls.
+#[tokio::test]
+async fn the_child_learns_who_calls_and_a_client_cannot_say_it() {
+    let proxy = Proxy::builder(upstream(Kind::Older))
+        .identity(Arc::new(Plain))
+        .build()
+        .unwrap();
+    let audience = proxy.identity_audience().to_owned();
+    assert!(audience.starts_with("stdio:"));
+    let front = Front::of(proxy);
+    let session = begin(&front, "alice.c1").await;
+    for meta in [
+        json!({}),
+        json!({META: "SPOOF", "other": 1}),
+        json!({META.to_uppercase(): "SPOOF"}),
+    ] {
+        let asking = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": "echo", "_meta": meta}});
+        let (_, body) = json(front.send(in_session(&session, "POST", asking.to_string())).await).await;
+        let got = &body["result"]["meta"];
+        assert_eq!(got[META], format!("signed:alice:{audience}"));
+        assert!(
+            !got.to_string().contains("SPOOF") && !got.to_string().contains("alice.c1"),
+            "{got}"
+        );
+    }
+    let names = in_session(&session, "POST", call(&json!(2), "environment", &json!({})));
+    let (_, body) = json(front.send(names).await).await;
+    let names = body["result"].as_array().unwrap();
+    assert!(
+        names
+            .iter()
+            .all(|name| !name.as_str().unwrap().starts_with("AUTHFLOW_"))
+    );
+    assert!(names.contains(&json!("CHILD")));
+}
+
+#[tokio::test]
+async fn ids_of_the_client_may_be_anything_and_many_requests_run_at_once() {
+    let front = front(Kind::Older);
+    let session = begin(&front, "alice.c1").await;
+    let mut running = Vec::new();
+    for number in 0..40 {
+        // The same id over and over, as several connections of one client would have it.
+        let id = if number % 2 == 0 {
+            json!(1)
+        } else {
+            json!(format!("s-{number}"))
+        };
+        let (front, session) = (front.clone(), session.clone());
+        running.push(tokio::spawn(async move {
+            let asking = in_session(&session, "POST", call(&id, "echo", &json!({"number": number})));
+            let (_, body) = json(front.send(asking).await).await;
+            assert_eq!(
+                (&body["id"], &body["result"]["arguments"]["number"]),
+                (&id, &json!(number))
+            );
+        }));
+    }
+    for one in running {
+        within(one).await.unwrap();
+    }
+    let noise = in_session(&session, "POST", call(&json!(1), "noise", &json!({})));
+    let (_, body) = json(front.send(noise).await).await;
+    assert_eq!(body["result"], json!({"noisy": true}));
+    let big = in_session(
+        &session,
+        "POST",
+        call(&json!(1), "big", &json!({"bytes": 8_000_000})),
+    );
+    let (_, body) = json(front.send(big).await).await;
+    assert_eq!(body["result"]["text"].as_str().unwrap().len(), 8_000_000);
+    // 2025-03-26 has batches.
+    let batch = format!(
+        "[{},{}]",
+        call(&json!("a"), "echo", &json!({})),
+        call(&json!("b"), "nothing", &json!({}))
+    );
+    let (_, events) = text(front.send(in_session(&session, "POST", batch)).await).await;
+    assert!(
+        events.contains(r#""id":"a""#) && events.contains(r#""id":"b""#),
+        "{events}"
+    );
+}
+
+fn stateless(token: &str, method: &str, id: &Value, mut params: Value) -> Request<Body> {
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+    params["_meta"]["io.modelcontextprotocol/clientInfo"] = json!({"name": "t", "version": "1"});
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    let body = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string();
+    with(
+        request_of(token, "POST", "/mcp", body),
+        &[("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)],
+    )
+}
+
+/// A client of 2026-07-28, in front of children that know it, do not know it, and end on hearing of it.
+#[tokio::test]
+async fn a_client_without_sessions_works_whatever_the_child_knows() {
+    for kind in [Kind::Older, Kind::Strict, Kind::Stateless] {
+        let front = front(kind);
+        let discover = stateless("alice.c1", "server/discover", &json!(1), json!({}));
+        let (status, body) = json(within(front.send(discover)).await).await;
+        assert_eq!(status, StatusCode::OK, "{kind:?} {body}");
+        assert_eq!(body["result"]["supportedVersions"], json!(["2026-07-28"]));
+        assert_eq!(body["result"]["resultType"], "complete");
+        let list = stateless("alice.c1", "tools/list", &json!("l"), json!({}));
+        let (_, body) = json(front.send(list).await).await;
+        assert_eq!(
+            (&body["id"], &body["result"]["tools"][0]["name"]),
+            (&json!("l"), &json!("echo"))
+        );
+        let mut children = Vec::new();
+        for token in ["alice.c1", "alice.c1", "bob.c1"] {
+            let echo = json!({"name": "echo", "arguments": {"a": 1}, "_meta": {"mine": 1}});
+            let (_, body) = json(front.send(stateless(token, "tools/call", &json!(1), echo)).await).await;
+            assert_eq!(body["result"]["arguments"], json!({"a": 1}));
+            assert_eq!(body["result"]["meta"]["mine"], 1);
+            let has_version = body["result"]["meta"]
+                .get("io.modelcontextprotocol/protocolVersion")
+                .is_some();
+            assert_eq!(has_version, matches!(kind, Kind::Stateless));
+            children.push(body["result"]["pid"].clone());
+        }
+        assert!(
+            children[0] == children[1] && children[1] != children[2],
+            "{children:?}"
+        );
+        // Some errors have a status.
+        let (status, _) = json(
+            front
+                .send(stateless("alice.c1", "no/such", &json!(1), json!({})))
+                .await,
+        )
+        .await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        // There is nothing to listen to.
+        let listening = front.send(request("GET", "/mcp", "")).await;
+        assert_eq!(listening.status(), StatusCode::METHOD_NOT_ALLOWED);
+        // A child that asks is told that there is nobody.
+        if !matches!(kind, Kind::Stateless) {
+            let ask = stateless("alice.c1", "tools/call", &json!(1), json!({"name": "ask"}));
+            let (_, body) = json(within(front.send(ask)).await).await;
+            assert_eq!(body["result"]["answered"], Value::Null);
+        }
+        // It crashes, and the next request finds another.
+        let crash = stateless("alice.c1", "tools/call", &json!(1), json!({"name": "crash"}));
+        assert_eq!(front.send(crash).await.status(), StatusCode::BAD_GATEWAY);
+        let list = stateless("alice.c1", "tools/list", &json!("l"), json!({}));
+        assert_eq!(front.send(list).await.status(), StatusCode::OK, "{kind:?}");
+        front.proxy.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_sessions_that_leaves_has_cancelled() {
+    let front = front(Kind::Stateless);
+    let listen = || {
+        stateless(
+            "alice.c1",
+            "subscriptions/listen",
+            &json!("sub"),
+            json!({"notifications": {}}),
+        )
+    };
+    let mut listening = front.send(listen()).await.into_body();
+    let (_, told) = event(&mut listening, |_| true).await;
+    assert_eq!(told["method"], "notifications/tools/list_changed");
+    assert_eq!(
+        told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"],
+        "sub"
+    );
+    let hang = stateless("alice.c1", "tools/call", &json!(9), json!({"name": "hang"}));
+    let hanging = front.send(hang).await;
+    assert!(is_events(&hanging));
+    drop(hanging);
+    // The child hears of it, and says so to the only one who is left.
+    let (_, told) = event(&mut listening, |_| true).await;
+    assert!(told["params"]["data"]["cancelled"].is_u64(), "{told}");
+}
+
+#[tokio::test]
+async fn children_are_few_idle_ones_make_room_and_none_is_left_behind() {
+    let notes = std::env::temp_dir().join(format!("protect-{}", std::process::id()));
+    std::fs::create_dir_all(&notes).unwrap();
+    let few = note_in(upstream(Kind::Older).max_children(2), &notes);
+    let front = Front::of(Proxy::builder(few).build().unwrap());
+    let ended = || std::fs::read_dir(&notes).unwrap().count();
+    let first = begin(&front, "alice.c1").await;
+    let second = begin(&front, "bob.c1").await;
+    // Alice's idles for the longest time.
+    let third = begin(&front, "carol.c1").await;
+    let ping = |token: &str, session: &str| {
+        with(
+            request_of(token, "POST", "/mcp", call(&json!(1), "echo", &json!({}))),
+            &[("mcp-session-id", session)],
+        )
+    };
+    assert_eq!(
+        front.send(ping("alice.c1", &first)).await.status(),
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(front.send(ping("bob.c1", &second)).await.status(), StatusCode::OK);
+    until(|| ended() == 1).await;
+    // Both are busy.
+    let listen = |token: &str, session: &str| {
+        with(
+            request_of(token, "GET", "/mcp", ""),
+            &[("mcp-session-id", session)],
+        )
+    };
+    let (_bobs, _carols) = (
+        front.send(listen("bob.c1", &second)).await,
+        front.send(listen("carol.c1", &third)).await,
+    );
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}).to_string();
+    let refused = front.send(request_of("dave.c1", "POST", "/mcp", hello)).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    within(front.proxy.shut_down()).await;
+    assert_eq!(ended(), 3);
+    std::fs::remove_dir_all(&notes).unwrap();
+}
+
+#[tokio::test]
+async fn a_child_that_idles_is_ended() {
+    let brief = upstream(Kind::Older).idle_after(Duration::from_millis(100));
+    let front = Front::of(Proxy::builder(brief).build().unwrap());
+    let session = begin(&front, "alice.c1").await;
+    let mut status = StatusCode::OK;
+    within(async {
+        while status != StatusCode::NOT_FOUND {
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            let echo = in_session(&session, "POST", call(&json!(1), "echo", &json!({})));
+            status = front.send(echo).await.status();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_refused() {
+    let front = front(Kind::Older);
+    let session = begin(&front, "alice.c1").await;
+    let too_large = format!("\"{}\"", "x".repeat(4 * 1_024 * 1_024));
+    for (body, status, code) in [
+        ("{", 400, -32_700),
+        ("[]", 400, -32_600),
+        ("{}", 400, -32_600),
+        (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, 400, -32_700),
+        (too_large.as_str(), 413, -32_600),
+    ] {
+        let (got, answer) = json(front.send(in_session(&session, "POST", body.to_owned())).await).await;
+        assert_eq!(got.as_u16(), status, "{answer}");
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+    }
+    let mut asking = in_session(&session, "POST", "{}");
+    asking
+        .headers_mut()
+        .insert("accept", "text/html".parse().unwrap());
+    assert_eq!(front.send(asking).await.status(), StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(
+        front.send(request("PUT", "/mcp", "")).await.status(),
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    assert_eq!(
+        front.send(request("POST", "/mcp/sub", "{}")).await.status(),
+        StatusCode::NOT_FOUND
+    );
+}
