@@ -280,6 +280,7 @@ mod tests {
         assert_eq!(refused.required().to_string(), "notes:read");
     }
 
+    /// RP-19
     #[test]
     fn a_client_that_calls_for_itself_is_told_from_one_that_calls_for_a_person() {
         assert!(!caller("").is_the_client_itself());

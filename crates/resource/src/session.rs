@@ -19,6 +19,8 @@ use std::fmt;
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use mcp_authflow_types::ClientId;
+
 use crate::caller::Caller;
 
 /// A SHA-256 code in base64url.
@@ -61,7 +63,7 @@ impl SessionKey {
 
     pub(crate) fn ids_of(&self, caller: &Caller) -> CallersIds {
         let token = caller.token();
-        let client = token.client_id.as_ref().map(|client| client.as_str());
+        let client = token.client_id.as_ref().map(ClientId::as_str);
         let mut text = Vec::new();
         for part in [token.issuer.as_deref(), token.subject.as_deref(), client] {
             append(&mut text, part.map(str::as_bytes));
@@ -181,8 +183,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
     use std::sync::Arc;
-
-    use mcp_authflow_types::ClientId;
 
     use super::*;
     use crate::{challenge::Challenge, verify::VerifiedToken};

@@ -19,6 +19,10 @@ const MAX_FIRST_BYTES: usize = 64 * 1_024;
 
 /// What is done to the events of a stream, and how far it has come.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing about the byte before, the line, the event and the stream"
+)]
 pub(super) struct EventStream {
     ids: Option<CallersIds>,
     lists: Option<ListFilter>,

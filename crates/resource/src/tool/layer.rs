@@ -73,7 +73,8 @@ const MAX_LIST_BYTES: usize = 16 * 1_024 * 1_024;
 /// restarted, or of another node, begin a new session.
 ///
 /// # Costs
-/// With an empty policy no body is read, except of requests whose headers say something about it.
+/// With an empty policy no body is read, except of requests whose headers say something about it. Answers are not
+/// compressed behind this layer: put compression in front of it.
 #[derive(Clone, Debug)]
 pub struct AuthorizeTools {
     settings: Arc<Settings>,
@@ -193,6 +194,10 @@ where
                 Ok(admitted) => admitted,
                 Err(answer) => return Ok(answer.map(ToolBody::of_layer)),
             };
+            if answering.looks_into_answers() {
+                // Nothing can be done to what is compressed.
+                parts.headers.remove(header::ACCEPT_ENCODING);
+            }
             let response = inner.call(Request::from_parts(parts, body)).await?;
             Ok(answering.finish(response).await)
         })
@@ -213,7 +218,7 @@ impl Settings {
         // 1. M-127: whose ids are these?
         let ids = self.session_key.as_ref().map(|key| key.ids_of(&caller));
         if let Some(ids) = &ids {
-            open_ids(request, ids)?;
+            open_ids(request, ids).map_err(|UnknownId| refusal::unknown_session())?;
         }
         let is_stream = request.method == Method::GET;
         let mut answering = Answering {
@@ -243,7 +248,7 @@ impl Settings {
             answering.lists = ListFilter::for_answer_to(&message, &self.policy, caller.scope());
         }
         request.extensions.insert(message);
-        Ok((In::from(body), answering.prepare(request)))
+        Ok((In::from(body), answering))
     }
 
     /// GET and DELETE call nothing.
@@ -256,12 +261,11 @@ impl Settings {
     }
 }
 
+/// A session or event id is unknown, or was made for another caller.
+struct UnknownId;
+
 /// Takes the seals off the ids of a request.
-fn open_ids(request: &mut Parts, ids: &CallersIds) -> Result<(), Response<Bytes>> {
-    let unknown = || {
-        tracing::info!("refused: a session or event id is unknown or was made for another caller");
-        refusal::unknown_session()
-    };
+fn open_ids(request: &mut Parts, ids: &CallersIds) -> Result<(), UnknownId> {
     // MCP 2026-07-28 has no sessions, and servers ignore the ids that clients of earlier days may still send.
     let is_ignored = headers::is_of_a_version_with_headers(&request.headers);
     for (name, kind) in [(SESSION_ID, Kind::Session), (LAST_EVENT_ID, Kind::Event)] {
@@ -274,15 +278,15 @@ fn open_ids(request: &mut Parts, ids: &CallersIds) -> Result<(), Response<Bytes>
         match id.and_then(|id| HeaderValue::from_bytes(id).ok()) {
             Some(id) => drop(request.headers.insert(name, id)),
             None if is_ignored => drop(request.headers.remove(name)),
-            None => return Err(unknown()),
+            None => return Err(UnknownId),
         }
     }
     if let Some(query) = request.uri.query().filter(|query| session::has_session_id(query)) {
-        let query = ids.open_query(query).ok_or_else(unknown)?;
+        let query = ids.open_query(query).ok_or(UnknownId)?;
         let target = format!("{}?{query}", request.uri.path());
         let mut uri = std::mem::take(&mut request.uri).into_parts();
-        uri.path_and_query = Some(target.parse().map_err(|_| unknown())?);
-        request.uri = http::Uri::from_parts(uri).map_err(|_| unknown())?;
+        uri.path_and_query = Some(target.parse().map_err(|_| UnknownId)?);
+        request.uri = http::Uri::from_parts(uri).map_err(|_| UnknownId)?;
     }
     Ok(())
 }
@@ -294,12 +298,8 @@ struct Answering {
 }
 
 impl Answering {
-    /// Asks for an answer that can be read, when it has to be.
-    fn prepare(self, request: &mut Parts) -> Self {
-        if self.lists.is_some() {
-            request.headers.remove(header::ACCEPT_ENCODING);
-        }
-        self
+    fn looks_into_answers(&self) -> bool {
+        self.ids.is_some() || self.lists.is_some()
     }
 
     async fn finish<Out>(self, mut response: Response<Out>) -> Response<ToolBody<Out>>

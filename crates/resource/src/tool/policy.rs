@@ -249,6 +249,10 @@ mod tests {
         }
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers write the arguments in place"
+    )]
     fn tool(name: &str, arguments: serde_json::Value) -> serde_json::Value {
         serde_json::json!({"id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}})
     }

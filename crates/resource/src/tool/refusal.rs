@@ -46,6 +46,10 @@ pub(super) fn denied(denied: &Denied, id: &Value) -> Response<Bytes> {
 
 /// As a session that has ended: the client begins a new one (MCP 2025-11-25, *Session Management*).
 pub(super) fn unknown_session() -> Response<Bytes> {
+    tracing::info!(
+        reason = "a session or event id is unknown, or was made for another caller",
+        "refused"
+    );
     answer(
         StatusCode::NOT_FOUND,
         &Value::Null,

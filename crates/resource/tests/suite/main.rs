@@ -6,6 +6,8 @@ mod access;
 mod cache;
 mod discovery;
 mod friction;
+#[cfg(feature = "rmcp")]
+mod friction_rmcp;
 mod house;
 mod introspection;
 mod jwt;
