@@ -19,6 +19,20 @@ impl UserId {
         Self(text.into())
     }
 
+    /// Whether a text has the form of an identifier that [`from_random`](Self::from_random) makes. No client may be called
+    /// so: the tokens that a machine gets for itself name it as their subject, and would name an account.
+    ///
+    /// ```
+    /// use mcp_authflow::record::UserId;
+    ///
+    /// assert!(UserId::has_form_of_one(UserId::from_random([7; 16]).as_str()));
+    /// assert!(!UserId::has_form_of_one("u_7") && !UserId::has_form_of_one("notes"));
+    /// ```
+    pub fn has_form_of_one(text: &str) -> bool {
+        text.strip_prefix("u_")
+            .is_some_and(|rest| mcp_authflow_types::hex::decode::<16>(rest).is_some())
+    }
+
     /// The identifier as text.
     pub fn as_str(&self) -> &str {
         &self.0
