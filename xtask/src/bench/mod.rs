@@ -25,6 +25,7 @@ pub(crate) mod bare_axum;
 mod clean_up;
 mod contestant;
 mod cpu;
+mod friction;
 mod load;
 pub(crate) mod mcp_server;
 mod operation;

@@ -1,4 +1,5 @@
-//! What single parts cost, measured in this process: the memory of a live token, a limiter's check.
+//! What single parts cost, measured in this process: the memory of a live token, a limiter's check, a
+//! call put to the friction registry.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use mcp_authflow::record::AccessTokenRecord;
 use mcp_authflow_testkit::contract::sample;
 use mcp_authflow_types::{AccessToken, Timestamp};
 
+use super::friction;
 use super::table::median;
 
 /// How many live tokens the store holds when its memory is measured.
@@ -44,10 +46,11 @@ pub(super) fn measure(runtime: &tokio::runtime::Runtime) -> Result<String> {
         "\nMemory: {TOKENS} live access tokens in the memory store take {:.0} bytes each (resident memory of the process); \
          storing one took {:.2} µs in the middle and {:.2} ms at most.\n\n\
          A check of the sliding-window limiter in memory, the window full:\n\n\
-         | tries a window | ns, admitted | ns, refused |\n|---:|---:|---:|\n{limiter}",
+         | tries a window | ns, admitted | ns, refused |\n|---:|---:|---:|\n{limiter}{}",
         memory.bytes,
         memory.median_insert.as_secs_f64() * 1e6,
         memory.longest_insert.as_secs_f64() * 1e3,
+        friction::measure()?,
     ))
 }
 

@@ -37,8 +37,10 @@ pub(super) enum Merging {
 impl Merging {
     pub(super) fn events(answers: &[String]) -> Self {
         // JSON as it is written here has no line break in it.
-        let events: Vec<String> =
-            answers.iter().map(|answer| format!("event: message\ndata: {answer}\n\n")).collect();
+        let events: Vec<String> = answers
+            .iter()
+            .map(|answer| format!("event: message\ndata: {answer}\n\n"))
+            .collect();
         Self::Events(events.concat().into())
     }
 
@@ -134,7 +136,9 @@ impl<B: Body<Data = Bytes>> Body for Answer<B> {
     fn size_hint(&self) -> SizeHint {
         match (&self.before, &self.inner) {
             (Some(bytes), None) => SizeHint::with_exact(bytes.len() as u64),
-            (None, Some(inner)) if matches!(self.merging, Merging::None) && self.after.is_none() => inner.size_hint(),
+            (None, Some(inner)) if matches!(self.merging, Merging::None) && self.after.is_none() => {
+                inner.size_hint()
+            }
             (None, None) if self.after.is_none() => SizeHint::with_exact(0),
             _ => SizeHint::default(),
         }

@@ -352,7 +352,8 @@ impl FrictionController {
     fn wait_for_friction(&self, friction: f64, goal: f64) -> Option<Duration> {
         let config = &self.plan.config;
         let time_heals = config.time_decay_rate > 0.0 && config.decay == Decay::WhenChecked && goal > 0.0;
-        (time_heals && self.ledger.since.is_some()).then(|| whole_seconds((friction / goal).ln() / config.time_decay_rate))
+        (time_heals && self.ledger.since.is_some())
+            .then(|| whole_seconds((friction / goal).ln() / config.time_decay_rate))
     }
 
     fn adjust(&mut self) {
@@ -367,7 +368,11 @@ impl FrictionController {
             let error = state.rate - state.target;
             if error.abs() >= config.dead_zone {
                 let step = config.adjustment_rate * error;
-                let step = if step < 0.0 { step * config.asymmetric_decay } else { step };
+                let step = if step < 0.0 {
+                    step * config.asymmetric_decay
+                } else {
+                    step
+                };
                 state.friction = clamp(state.friction + step);
             }
             if config.saturation_window == 0 {
@@ -482,16 +487,11 @@ impl FrictionController {
         self.settle(now);
         for (tool, level) in levels {
             let level = clamp(level);
-            match self.plan.position(tool) {
-                Some(position) => {
-                    let friction = &mut self.ledger.tools[position].friction;
-                    *friction = friction.max(level);
-                }
-                None => {
-                    let friction = self.ledger.others.entry(Arc::from(tool)).or_default();
-                    *friction = friction.max(level);
-                }
-            }
+            let friction = match self.plan.position(tool) {
+                Some(position) => &mut self.ledger.tools[position].friction,
+                None => self.ledger.others.entry(Arc::from(tool)).or_default(),
+            };
+            *friction = friction.max(level);
         }
     }
 
@@ -520,7 +520,10 @@ impl FrictionController {
         let passing = self.passing_when_checked(now);
         let tools = self.plan.tools.iter().map(|(name, _)| {
             let raw_rate = self.window.rate(name);
-            (name.to_string(), ToolStatus::new(&self.look(name, passing), raw_rate))
+            (
+                name.to_string(),
+                ToolStatus::new(&self.look(name, passing), raw_rate),
+            )
         });
         ControllerStatus {
             calls: self.ledger.calls,
@@ -544,7 +547,11 @@ fn smoothed(before: f64, now: f64, alpha: f64) -> f64 {
 
 /// The nearest number from 0 to 1; 0 for what is no number.
 fn clamp(friction: f64) -> f64 {
-    friction.max(0.0).min(1.0)
+    if friction.is_nan() {
+        0.0
+    } else {
+        friction.clamp(0.0, 1.0)
+    }
 }
 
 fn count(number: usize) -> f64 {

@@ -380,7 +380,13 @@ mod tests {
             "{\"event_type\":\"friction_saturation\",\"client_id\":\"x\",\"tool_name\":\"d\",\
              \"effective_target\":0.055,\"original_target\":0.05}"
         );
-        assert_eq!((saturation.level(), saturation.target()), (tracing::Level::WARN, CHECKS));
-        assert_eq!((captured.level(), captured.target()), (tracing::Level::INFO, REGISTRY));
+        assert_eq!(
+            (saturation.level(), saturation.target()),
+            (tracing::Level::WARN, CHECKS)
+        );
+        assert_eq!(
+            (captured.level(), captured.target()),
+            (tracing::Level::INFO, REGISTRY)
+        );
     }
 }

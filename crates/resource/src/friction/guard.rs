@@ -126,13 +126,17 @@ impl FrictionGuard {
             return match self.without_caller {
                 WithoutCaller::Allow => Ok(None),
                 WithoutCaller::Refuse => {
-                    tracing::warn!(tool, "refused: a tool with friction, and nobody knows who is calling");
+                    tracing::warn!(
+                        tool,
+                        "refused: a tool with friction, and nobody knows who is calling"
+                    );
                     Err(FrictionRefusal::nobody_calls(tool))
                 }
             };
         };
         if let Some(judge) = &self.justify {
-            self.demand_justification(&**judge, key, caller, tool, justification).await?;
+            self.demand_justification(&**judge, key, caller, tool, justification)
+                .await?;
         }
         let result = self.registry.check_and_record(key, tool);
         if result.allowed {
@@ -157,9 +161,19 @@ impl FrictionGuard {
         let text = justification.map(str::trim);
         let text = text.filter(|text| !text.is_empty() && text.len() <= MAX_JUSTIFICATION_BYTES);
         if let Some(text) = text {
-            let plea = Plea { key, caller, result: &result, text };
+            let plea = Plea {
+                key,
+                caller,
+                result: &result,
+                text,
+            };
             if judge.accepts(&plea).await {
-                tracing::info!(client_id = key, tool_name = tool, justification = text, "justified");
+                tracing::info!(
+                    client_id = key,
+                    tool_name = tool,
+                    justification = text,
+                    "justified"
+                );
                 return Ok(());
             }
         }

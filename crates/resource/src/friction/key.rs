@@ -4,6 +4,9 @@ use std::{fmt, sync::Arc};
 
 use crate::caller::Caller;
 
+/// Says a caller's name; `None` is nobody.
+pub type NameOf = Arc<dyn Fn(&Caller) -> Option<String> + Send + Sync>;
+
 /// Under which name a caller's calls are counted.
 ///
 /// Two callers with one name share their friction; one caller with two names has twice as much room. So a name is to be
@@ -30,7 +33,7 @@ pub enum KeyBy {
     /// where it says nothing. A claim whose value is no text counts as its JSON.
     Claim(String),
     /// By whatever the function says; `None` is nobody.
-    Custom(Arc<dyn Fn(&Caller) -> Option<String> + Send + Sync>),
+    Custom(NameOf),
 }
 
 impl KeyBy {
@@ -83,7 +86,9 @@ pub(super) mod tests {
     use crate::{ClientId, VerifiedToken, challenge::Challenge};
 
     pub(crate) fn caller(subject: Option<&str>, client: Option<&str>, claims: Value) -> Caller {
-        let Value::Object(claims) = claims else { panic!("claims are an object") };
+        let Value::Object(claims) = claims else {
+            panic!("claims are an object")
+        };
         let token = VerifiedToken {
             subject: subject.map(str::to_owned),
             client_id: client.map(|client| ClientId::parse(client).unwrap()),
@@ -103,7 +108,10 @@ pub(super) mod tests {
         assert_eq!(by.key(&first).unwrap(), "subject:https://as.test alice");
         assert_eq!(by.key(&first), by.key(&second));
         assert_ne!(KeyBy::Client.key(&first), KeyBy::Client.key(&second));
-        assert_ne!(KeyBy::SubjectAndClient.key(&first), KeyBy::SubjectAndClient.key(&second));
+        assert_ne!(
+            KeyBy::SubjectAndClient.key(&first),
+            KeyBy::SubjectAndClient.key(&second)
+        );
     }
 
     #[test]

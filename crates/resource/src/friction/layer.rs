@@ -148,13 +148,12 @@ impl FrictionLayer {
         }
         // 2. What is called.
         let (mut parts, body) = request.into_parts();
-        let (message, read, body) = match parts.extensions.get::<JsonRpc>() {
-            Some(message) => (message.clone(), None, Some(body)),
-            None => {
-                let read = json_rpc::read(&parts.headers, body, self.max_body_bytes).await;
-                let (body, message) = read.map_err(not_json_rpc)?;
-                (message, Some(body), None)
-            }
+        let (message, read, body) = if let Some(message) = parts.extensions.get::<JsonRpc>() {
+            (message.clone(), None, Some(body))
+        } else {
+            let read = json_rpc::read(&parts.headers, body, self.max_body_bytes).await;
+            let (body, message) = read.map_err(not_json_rpc)?;
+            (message, Some(body), None)
         };
         // 3. Which of it may run.
         let caller = parts.extensions.get::<Caller>().cloned();
@@ -175,7 +174,10 @@ impl FrictionLayer {
         let positions: Vec<usize> = refused.iter().map(|(position, _)| *position).collect();
         let answers: Vec<String> = refused.into_iter().filter_map(|(_, answer)| answer).collect();
         if !message.is_batch() {
-            return Err(answers.into_iter().next().map_or_else(accepted, |answer| json_answer(answer.into())));
+            return Err(answers
+                .into_iter()
+                .next()
+                .map_or_else(accepted, |answer| json_answer(answer.into())));
         }
         let body = match (read, body) {
             (Some(read), _) => read,
@@ -185,13 +187,21 @@ impl FrictionLayer {
             }
             (None, None) => Bytes::new(),
         };
-        let rest = batch::without(&body, &positions).ok_or(NotJsonRpc::NotJson).map_err(not_json_rpc)?;
+        let rest = batch::without(&body, &positions)
+            .ok_or(NotJsonRpc::NotJson)
+            .map_err(not_json_rpc)?;
         if rest.is_empty() {
-            return Err(if answers.is_empty() { accepted() } else { json_answer(batch::array(&answers)) });
+            return Err(if answers.is_empty() {
+                accepted()
+            } else {
+                json_answer(batch::array(&answers))
+            });
         }
         let body = batch::array(&rest);
         // Whoever comes after is to see what is left, in the extensions and in the headers.
-        parts.extensions.insert(JsonRpc::parse(&body).map_err(not_json_rpc)?);
+        parts
+            .extensions
+            .insert(JsonRpc::parse(&body).map_err(not_json_rpc)?);
         // The answer is to be one that others can be put before.
         parts.headers.remove(header::ACCEPT_ENCODING);
         if parts.headers.contains_key(header::CONTENT_LENGTH) {
@@ -202,7 +212,10 @@ impl FrictionLayer {
 
     async fn refuse(&self, caller: Option<&Caller>, call: &Call) -> Option<FrictionRefusal> {
         let tool = call.tool()?;
-        let justification = call.params().get("_meta").and_then(|meta| meta[JUSTIFICATION].as_str());
+        let justification = call
+            .params()
+            .get("_meta")
+            .and_then(|meta| meta[JUSTIFICATION].as_str());
         self.guard.admit(caller, tool, justification).await.err()
     }
 }
@@ -247,8 +260,16 @@ fn merge<B>(response: Response<B>, refused: &[String]) -> Response<Answer<B>> {
         return response.map(Answer::of_inner);
     }
     let (mut parts, body) = response.into_parts();
-    let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let media_type = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let media_type = media_type
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     if media_type.eq_ignore_ascii_case("text/event-stream") {
         parts.headers.remove(header::CONTENT_LENGTH);
         return Response::from_parts(parts, Answer::merged(body, Merging::events(refused)));
@@ -282,8 +303,8 @@ mod tests {
 
     use super::*;
     use crate::friction::{
-        ControllerConfig, FrictionRegistry, KeyBy, Plea, ToolFrictionConfig, WithoutCaller, key::tests::caller,
-        refusal::FRICTION,
+        ControllerConfig, FrictionRegistry, KeyBy, Plea, ToolFrictionConfig, WithoutCaller,
+        key::tests::caller, refusal::FRICTION,
     };
 
     /// A registry in which `delete` is refused after two calls in a row, and `off` always is.
@@ -330,14 +351,20 @@ mod tests {
             if let Some(length) = length {
                 assert_eq!(length, body.len().to_string());
             }
-            self.got.lock().unwrap().push(String::from_utf8(body.to_vec()).unwrap());
+            self.got
+                .lock()
+                .unwrap()
+                .push(String::from_utf8(body.to_vec()).unwrap());
             Ok((self.answer)())
         }
     }
 
     fn answer_with(media_type: &'static str, body: &'static str) -> Response<AxumBody> {
         let answer = Response::builder().header("content-type", media_type);
-        answer.header("content-length", body.len()).body(body.into()).unwrap()
+        answer
+            .header("content-length", body.len())
+            .body(body.into())
+            .unwrap()
     }
 
     fn json_of_server() -> Response<AxumBody> {
@@ -357,13 +384,19 @@ mod tests {
         }
     }
 
-    async fn ask(guard: &FrictionGuard, server: &Server, extend: fn(&mut Request<AxumBody>), body: &str) -> Answered {
+    async fn ask(
+        guard: &FrictionGuard,
+        server: &Server,
+        extend: fn(&mut Request<AxumBody>),
+        body: &str,
+    ) -> Answered {
         let mut request = Request::post("/mcp").header("content-length", body.len());
         request = request.header("content-type", "application/json");
         let mut request = request.body(AxumBody::from(body.to_owned())).unwrap();
         extend(&mut request);
         let server = server.clone();
-        let service = FrictionLayer::new(guard.clone()).layer(service_fn(move |request| server.clone().answer(request)));
+        let service = FrictionLayer::new(guard.clone())
+            .layer(service_fn(move |request| server.clone().answer(request)));
         let answer = service.oneshot(request).await.unwrap();
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -372,13 +405,18 @@ mod tests {
         }
         Answered {
             status: parts.status,
-            media_type: parts.headers.get("content-type").map(|value| value.to_str().unwrap().to_owned()),
+            media_type: parts
+                .headers
+                .get("content-type")
+                .map(|value| value.to_str().unwrap().to_owned()),
             body: String::from_utf8(body.to_vec()).unwrap(),
         }
     }
 
     fn by_alice(request: &mut Request<AxumBody>) {
-        request.extensions_mut().insert(caller(Some("alice"), Some("c1"), json!({})));
+        request
+            .extensions_mut()
+            .insert(caller(Some("alice"), Some("c1"), json!({})));
     }
 
     fn by_nobody(_: &mut Request<AxumBody>) {}
@@ -393,7 +431,10 @@ mod tests {
         let guard = FrictionGuard::new(registry());
         let server = Server::answering(json_of_server);
         for _ in 0..2 {
-            assert_eq!(ask(&guard, &server, by_alice, &call("delete")).await.json()[0]["of"], "server");
+            assert_eq!(
+                ask(&guard, &server, by_alice, &call("delete")).await.json()[0]["of"],
+                "server"
+            );
         }
         assert_eq!(server.last().unwrap(), call("delete"), "byte for byte");
         server.got.lock().unwrap().clear();
@@ -425,7 +466,9 @@ mod tests {
         let guard = FrictionGuard::new(registry());
         let body = r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"off",
             "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
-        let refused = ask(&guard, &Server::answering(json_of_server), by_alice, body).await.json();
+        let refused = ask(&guard, &Server::answering(json_of_server), by_alice, body)
+            .await
+            .json();
         assert_eq!(refused["result"]["resultType"], "complete");
         assert_eq!(refused["result"]["_meta"][FRICTION]["retry_after"], Value::Null);
     }
@@ -434,7 +477,9 @@ mod tests {
     #[tokio::test]
     async fn another_client_of_the_same_person_meets_the_same_friction() {
         fn by_alice_with_another(request: &mut Request<AxumBody>) {
-            request.extensions_mut().insert(caller(Some("alice"), Some("c2"), json!({})));
+            request
+                .extensions_mut()
+                .insert(caller(Some("alice"), Some("c2"), json!({})));
         }
         for (by, is_refused) in [(KeyBy::Subject, true), (KeyBy::Client, false)] {
             let guard = FrictionGuard::new(registry()).key_by(by);
@@ -442,7 +487,9 @@ mod tests {
             for _ in 0..2 {
                 ask(&guard, &server, by_alice, &call("delete")).await;
             }
-            let answer = ask(&guard, &server, by_alice_with_another, &call("delete")).await.json();
+            let answer = ask(&guard, &server, by_alice_with_another, &call("delete"))
+                .await
+                .json();
             assert_eq!(answer["result"]["isError"] == true, is_refused);
         }
     }
@@ -455,10 +502,16 @@ mod tests {
         let refused = ask(&guard, &server, by_nobody, &call("delete")).await.json();
         assert_eq!(refused["result"]["_meta"][FRICTION]["reason"], "caller_unknown");
         assert_eq!(server.last(), None);
-        assert_eq!(ask(&guard, &server, by_nobody, &call("read")).await.json()[0]["of"], "server");
+        assert_eq!(
+            ask(&guard, &server, by_nobody, &call("read")).await.json()[0]["of"],
+            "server"
+        );
         let open = guard.without_caller(WithoutCaller::Allow);
         for _ in 0..9 {
-            assert_eq!(ask(&open, &server, by_nobody, &call("delete")).await.json()[0]["of"], "server");
+            assert_eq!(
+                ask(&open, &server, by_nobody, &call("delete")).await.json()[0]["of"],
+                "server"
+            );
         }
     }
 
@@ -492,7 +545,10 @@ mod tests {
     fn batch() -> String {
         let notification = r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"off"}}"#;
         let list = r#"{"id":2, "method":"tools/list"}"#;
-        format!(r#"[{}, {notification}, {{"id":9,"result":{{}}}}, {list}]"#, call("off"))
+        format!(
+            r#"[{}, {notification}, {{"id":9,"result":{{}}}}, {list}]"#,
+            call("off")
+        )
     }
 
     const LEFT_OF_BATCH: &str = r#"[{"id":9,"result":{}},{"id":2, "method":"tools/list"}]"#;
@@ -502,15 +558,21 @@ mod tests {
         let guard = FrictionGuard::new(registry());
         let one = || answer_with("application/json; charset=utf-8", "{\"of\":\"server\"}");
         let none = || Response::builder().status(202).body(AxumBody::empty()).unwrap();
-        let answers: [(fn() -> Response<AxumBody>, usize); 3] = [(json_of_server, 2), (one, 2), (none, 1)];
-        for (answer, count) in answers {
-            let server = Server::answering(answer);
+        let servers = [
+            (Server::answering(json_of_server), 2),
+            (Server::answering(one), 2),
+            (Server::answering(none), 1),
+        ];
+        for (server, count) in servers {
             let answered = ask(&guard, &server, by_alice, &batch()).await;
             assert_eq!(server.last().unwrap(), LEFT_OF_BATCH);
             assert_eq!(answered.status, StatusCode::OK);
             let all: Value = serde_json::from_str(&answered.body).unwrap();
             assert_eq!(all.as_array().unwrap().len(), count);
-            assert_eq!((&all[0]["id"], &all[0]["result"]["isError"]), (&json!(7), &json!(true)));
+            assert_eq!(
+                (&all[0]["id"], &all[0]["result"]["isError"]),
+                (&json!(7), &json!(true))
+            );
             assert!(count == 1 || all[1]["of"] == "server");
         }
     }
@@ -522,7 +584,10 @@ mod tests {
         let answered = ask(&guard, &server, by_alice, &batch()).await;
         let (ours, of_server) = answered.body.split_once("\n\n").unwrap();
         let ours: Value = serde_json::from_str(ours.strip_prefix("event: message\ndata: ").unwrap()).unwrap();
-        assert_eq!((&ours["id"], &ours["result"]["isError"]), (&json!(7), &json!(true)));
+        assert_eq!(
+            (&ours["id"], &ours["result"]["isError"]),
+            (&json!(7), &json!(true))
+        );
         assert_eq!(of_server, "data: {\"of\":\"server\"}\n\n");
     }
 
@@ -535,7 +600,10 @@ mod tests {
             answer
         });
         let answered = ask(&guard, &server, by_alice, &batch()).await;
-        assert_eq!((answered.status, answered.body.as_str()), (StatusCode::BAD_REQUEST, "{}"));
+        assert_eq!(
+            (answered.status, answered.body.as_str()),
+            (StatusCode::BAD_REQUEST, "{}")
+        );
     }
 
     #[tokio::test]
@@ -543,11 +611,22 @@ mod tests {
         let guard = FrictionGuard::new(registry());
         let server = Server::answering(json_of_server);
         let both = format!("[{},{}]", call("off"), call("off"));
-        assert_eq!(ask(&guard, &server, by_alice, &both).await.json().as_array().unwrap().len(), 2);
+        assert_eq!(
+            ask(&guard, &server, by_alice, &both)
+                .await
+                .json()
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
         let notification = r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"off"}}"#;
         for body in [notification.to_owned(), format!("[{notification}]")] {
             let answered = ask(&guard, &server, by_alice, &body).await;
-            assert_eq!((answered.status, answered.body.as_str()), (StatusCode::ACCEPTED, ""));
+            assert_eq!(
+                (answered.status, answered.body.as_str()),
+                (StatusCode::ACCEPTED, "")
+            );
         }
         assert_eq!(server.last(), None);
     }
@@ -563,7 +642,10 @@ mod tests {
             request.extensions_mut().insert(message);
         };
         let refused = ask(&guard, &server, read_before, &call("read")).await.json();
-        assert_eq!((&refused["result"]["isError"], server.last()), (&json!(true), None));
+        assert_eq!(
+            (&refused["result"]["isError"], server.last()),
+            (&json!(true), None)
+        );
     }
 
     /// S-278
@@ -585,15 +667,27 @@ mod tests {
             let answer = ask(&guard, &server, by_alice, &call(tool)).await;
             assert_eq!(answer.json()[0]["of"], "server", "{tool}");
         }
-        let status = guard.registry().client_status("subject:https://as.test alice").unwrap();
+        let status = guard
+            .registry()
+            .client_status("subject:https://as.test alice")
+            .unwrap();
         assert_eq!(status.tools["delete"].level.as_str(), "HIGH");
-        for text in ["null", "7", "\"  \"", "\"because\"", &format!("\"{}\"", "x".repeat(5_000))] {
+        for text in [
+            "null",
+            "7",
+            "\"  \"",
+            "\"because\"",
+            &format!("\"{}\"", "x".repeat(5_000)),
+        ] {
             let refused = ask(&guard, &server, by_alice, &justified(text)).await.json();
             let data = &refused["result"]["_meta"][FRICTION];
             assert_eq!(data["reason"], "justification_required");
             assert_eq!(data["justification_key"], "authflow/justification");
         }
         let good = justified("\"the person asked for it\"");
-        assert_eq!(ask(&guard, &server, by_alice, &good).await.json()[0]["of"], "server");
+        assert_eq!(
+            ask(&guard, &server, by_alice, &good).await.json()[0]["of"],
+            "server"
+        );
     }
 }

@@ -52,7 +52,7 @@ pub use controller::{FrictionController, Saturation};
 pub use event::{FrictionEvent, FrictionObserver};
 pub use guard::{FrictionGuard, WithoutCaller};
 pub use justification::{Justify, Plea};
-pub use key::KeyBy;
+pub use key::{KeyBy, NameOf};
 pub use layer::{FrictionLayer, Frictional};
 pub use level::FrictionLevel;
 pub use penalty::Carry;

@@ -51,16 +51,16 @@ pub(super) enum SavedState {
 #[derive(Debug)]
 pub(super) struct Penalties {
     terms: Terms,
-    penalties: LinkedHashMap<Arc<str>, Saved>,
-    others: LinkedHashMap<Arc<str>, Saved>,
+    heavy: LinkedHashMap<Arc<str>, Saved>,
+    light: LinkedHashMap<Arc<str>, Saved>,
 }
 
 impl Penalties {
     pub(super) fn new(terms: Terms) -> Self {
         Self {
             terms,
-            penalties: LinkedHashMap::new(),
-            others: LinkedHashMap::new(),
+            heavy: LinkedHashMap::new(),
+            light: LinkedHashMap::new(),
         }
     }
 
@@ -74,27 +74,38 @@ impl Penalties {
         if ttl.is_zero() || max_saved == 0 {
             return;
         }
-        for list in [&mut self.penalties, &mut self.others] {
+        for list in [&mut self.heavy, &mut self.light] {
             // All stay for the same time, so that the oldest is the first to go.
             while list.front().is_some_and(|(_, oldest)| oldest.ends_at <= now) {
                 list.pop_front();
             }
         }
-        let list = if is_penalty { &mut self.penalties } else { &mut self.others };
+        let list = if is_penalty {
+            &mut self.heavy
+        } else {
+            &mut self.light
+        };
         if list.len() >= max_saved {
             list.pop_front();
         }
         let ends_at = now.saturating_add(ttl);
-        list.insert(key, Saved { state, is_penalty, ends_at });
+        list.insert(
+            key,
+            Saved {
+                state,
+                is_penalty,
+                ends_at,
+            },
+        );
     }
 
     /// Takes out what is remembered of a client, if its time is not over.
     pub(super) fn take(&mut self, key: &str, now: Duration) -> Option<Saved> {
-        let saved = self.penalties.remove(key).or_else(|| self.others.remove(key))?;
+        let saved = self.heavy.remove(key).or_else(|| self.light.remove(key))?;
         (saved.ends_at > now).then_some(saved)
     }
 
     pub(super) fn count(&self) -> usize {
-        self.penalties.len() + self.others.len()
+        self.heavy.len() + self.light.len()
     }
 }

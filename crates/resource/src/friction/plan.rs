@@ -50,14 +50,21 @@ impl Plan {
         }
         plan.groups = named
             .into_iter()
-            .map(|(_, config)| Group { members: Vec::new(), config })
+            .map(|(_, config)| Group {
+                members: Vec::new(),
+                config,
+            })
             .collect();
         plan.find_members();
         Ok(plan)
     }
 
     /// Adds a tool or changes its settings, and says where it stands.
-    pub(super) fn put_tool(&mut self, name: &str, tool: ToolFrictionConfig) -> Result<usize, InvalidFriction> {
+    pub(super) fn put_tool(
+        &mut self,
+        name: &str,
+        tool: ToolFrictionConfig,
+    ) -> Result<usize, InvalidFriction> {
         tool.validate(name)?;
         if let Some(position) = self.position(name) {
             self.tools[position].1 = tool;

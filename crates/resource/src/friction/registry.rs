@@ -123,13 +123,22 @@ impl FrictionRegistry {
             (result, saturations)
         });
         let client_id = key;
-        self.tell(&FrictionEvent::Check { client_id, result: &result });
+        self.tell(&FrictionEvent::Check {
+            client_id,
+            result: &result,
+        });
         if !result.allowed {
-            self.tell(&FrictionEvent::Block { client_id, result: &result });
+            self.tell(&FrictionEvent::Block {
+                client_id,
+                result: &result,
+            });
             return result;
         }
         if result.justification_required {
-            self.tell(&FrictionEvent::Justification { client_id, result: &result });
+            self.tell(&FrictionEvent::Justification {
+                client_id,
+                result: &result,
+            });
         }
         for saturation in &saturations {
             self.tell(&FrictionEvent::Saturation {
@@ -165,7 +174,9 @@ impl FrictionRegistry {
     pub fn status(&self, limit: usize) -> RegistryStatus {
         let table = self.inner.table();
         let recent = table.clients.iter().rev().take(limit);
-        let recent: Vec<_> = recent.map(|(key, client)| (Arc::clone(key), Arc::clone(client))).collect();
+        let recent: Vec<_> = recent
+            .map(|(key, client)| (Arc::clone(key), Arc::clone(client)))
+            .collect();
         let (total_clients, saved_clients) = (table.clients.len(), table.saved.count());
         drop(table);
         let now = self.inner.clock.now();
@@ -243,8 +254,10 @@ impl Inner {
             return Arc::clone(client);
         }
         while table.clients.len() >= self.max_clients {
-            let Some((key, client)) = table.clients.pop_front() else { break };
-            self.evict(table, key, &client, now, moves);
+            let Some((key, client)) = table.clients.pop_front() else {
+                break;
+            };
+            evict(table, key, &client, now, moves);
         }
         let key: Arc<str> = Arc::from(key);
         let controller = self.make(table, &key, now, moves);
@@ -255,40 +268,14 @@ impl Inner {
         client
     }
 
-    fn evict(
+    /// A new client, or one that comes back.
+    fn make(
         &self,
         table: &mut Table,
-        key: Arc<str>,
-        client: &Mutex<FrictionController>,
+        key: &Arc<str>,
         now: Duration,
         moves: &mut Vec<Move>,
-    ) {
-        let terms = *table.saved.terms();
-        if !terms.ttl.is_zero() {
-            let controller = lock(client);
-            let peak = controller.peak_friction(now);
-            let is_penalty = peak >= terms.min_friction;
-            let state = match terms.carry {
-                Carry::Everything => Some(SavedState::Ledger(controller.ledger().clone())),
-                Carry::Friction => is_penalty.then(|| {
-                    let mut levels: Vec<_> = controller.friction_levels().into_iter().collect();
-                    levels.retain(|(_, friction)| *friction >= terms.min_friction);
-                    SavedState::Friction(levels)
-                }),
-            };
-            if let Some(state) = state {
-                table.saved.save(Arc::clone(&key), state, is_penalty, now);
-            }
-            if is_penalty {
-                moves.push(Move::Captured { key: Arc::clone(&key), peak });
-            }
-        }
-        let total = table.clients.len();
-        moves.push(Move::Evicted { key, total });
-    }
-
-    /// A new client, or one that comes back.
-    fn make(&self, table: &mut Table, key: &Arc<str>, now: Duration, moves: &mut Vec<Move>) -> FrictionController {
+    ) -> FrictionController {
         let plan = Arc::clone(&self.plan);
         let Some(saved) = table.saved.take(key, now) else {
             return FrictionController::of_plan(plan);
@@ -303,10 +290,48 @@ impl Inner {
         };
         if saved.is_penalty {
             let peak = controller.peak_friction(now);
-            moves.push(Move::Restored { key: Arc::clone(key), peak });
+            moves.push(Move::Restored {
+                key: Arc::clone(key),
+                peak,
+            });
         }
         controller
     }
+}
+
+/// Keeps what is to be kept of a client that has just left.
+fn evict(
+    table: &mut Table,
+    key: Arc<str>,
+    client: &Mutex<FrictionController>,
+    now: Duration,
+    moves: &mut Vec<Move>,
+) {
+    let terms = *table.saved.terms();
+    if !terms.ttl.is_zero() {
+        let controller = lock(client);
+        let peak = controller.peak_friction(now);
+        let is_penalty = peak >= terms.min_friction;
+        let state = match terms.carry {
+            Carry::Everything => Some(SavedState::Ledger(controller.ledger().clone())),
+            Carry::Friction => is_penalty.then(|| {
+                let mut levels: Vec<_> = controller.friction_levels().into_iter().collect();
+                levels.retain(|(_, friction)| *friction >= terms.min_friction);
+                SavedState::Friction(levels)
+            }),
+        };
+        if let Some(state) = state {
+            table.saved.save(Arc::clone(&key), state, is_penalty, now);
+        }
+        if is_penalty {
+            moves.push(Move::Captured {
+                key: Arc::clone(&key),
+                peak,
+            });
+        }
+    }
+    let total = table.clients.len();
+    moves.push(Move::Evicted { key, total });
 }
 
 impl Move {

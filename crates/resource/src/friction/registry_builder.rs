@@ -155,7 +155,13 @@ impl RegistryBuilder {
         )?;
         let plan = Plan::new(self.config, self.tools, self.groups)?;
         let clock = self.clock.unwrap_or_else(Monotonic::system);
-        Ok(FrictionRegistry::new(plan, self.max_clients, self.terms, clock, self.observer))
+        Ok(FrictionRegistry::new(
+            plan,
+            self.max_clients,
+            self.terms,
+            clock,
+            self.observer,
+        ))
     }
 }
 

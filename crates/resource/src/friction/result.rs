@@ -79,7 +79,10 @@ impl fmt::Display for FrictionResult {
                 write!(f, "Blocked: friction {friction:.2} >= threshold {threshold:?}")
             }
             FrictionReason::JustificationRequired => {
-                write!(f, "Justification required: friction {friction:.2}, cost {cost:.1}")
+                write!(
+                    f,
+                    "Justification required: friction {friction:.2}, cost {cost:.1}"
+                )
             }
             FrictionReason::Allowed => write!(f, "Allowed: friction {friction:.2}, cost {cost:.1}"),
         }
@@ -111,8 +114,14 @@ mod tests {
             .message()
         };
         // 0.125 and 0.25 are exact; 0.35 is a little less than it reads.
-        assert_eq!(result(0.125, 0.25, FrictionReason::Allowed), "Allowed: friction 0.12, cost 0.2");
-        assert_eq!(result(0.375, 0.35, FrictionReason::Allowed), "Allowed: friction 0.38, cost 0.3");
+        assert_eq!(
+            result(0.125, 0.25, FrictionReason::Allowed),
+            "Allowed: friction 0.12, cost 0.2"
+        );
+        assert_eq!(
+            result(0.375, 0.35, FrictionReason::Allowed),
+            "Allowed: friction 0.38, cost 0.3"
+        );
         assert_eq!(
             result(0.95, 0.0, FrictionReason::Blocked { threshold: 0.0 }),
             "Blocked: friction 0.95 >= threshold 0.0"

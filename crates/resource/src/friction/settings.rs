@@ -50,7 +50,12 @@ impl Default for ToolFrictionConfig {
 impl ToolFrictionConfig {
     pub(super) fn validate(&self, tool: &str) -> Result<(), InvalidFriction> {
         let at_least_zero = |setting: &str, value: f64| {
-            demand(is_at_least_zero(value), || format!("{setting} of the tool {tool}"), value, AT_LEAST_ZERO)
+            demand(
+                is_at_least_zero(value),
+                || format!("{setting} of the tool {tool}"),
+                value,
+                AT_LEAST_ZERO,
+            )
         };
         at_least_zero("target_rate", self.target_rate)?;
         at_least_zero("min_cost", self.min_cost)?;
@@ -203,7 +208,12 @@ impl ControllerConfig {
             ("saturation_relief_rate", self.saturation_relief_rate),
             ("target_return_rate", self.target_return_rate),
         ] {
-            demand(is_at_least_zero(value), || setting.to_owned(), value, AT_LEAST_ZERO)?;
+            demand(
+                is_at_least_zero(value),
+                || setting.to_owned(),
+                value,
+                AT_LEAST_ZERO,
+            )?;
         }
         demand(
             self.default_budget >= 0.0,
@@ -257,6 +267,7 @@ pub(super) fn demand(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    #![allow(clippy::float_cmp, reason = "numbers that nothing was done to")]
 
     use super::*;
 
@@ -302,6 +313,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         type Change = fn(&mut ToolFrictionConfig);
+        type ControllerChange = fn(&mut ControllerConfig);
         let changes: [Change; 7] = [
             |tool| tool.target_rate = -0.1,
             |tool| tool.target_rate = f64::NAN,
@@ -316,7 +328,6 @@ mod tests {
             change(&mut tool);
             assert!(tool.validate("t").is_err(), "{tool:?}");
         }
-        type ControllerChange = fn(&mut ControllerConfig);
         let changes: [ControllerChange; 8] = [
             |controller| controller.window_size = 0,
             |controller| controller.window_size = MAX_WINDOW_SIZE + 1,

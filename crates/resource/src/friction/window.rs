@@ -92,7 +92,9 @@ impl SlidingWindow {
     }
 
     fn forget_oldest(&mut self) {
-        let Some(oldest) = self.calls.pop_front() else { return };
+        let Some(oldest) = self.calls.pop_front() else {
+            return;
+        };
         self.total -= 1;
         self.cost -= oldest.cost;
         if let Some(count) = self.counts.get_mut(&oldest.tool_name) {
@@ -171,7 +173,10 @@ mod tests {
     #[test]
     fn an_empty_window_has_no_rates() {
         let window = SlidingWindow::new(3).unwrap();
-        assert_eq!((window.rate("a"), window.total(), window.is_full()), (0.0, 0, false));
+        assert_eq!(
+            (window.rate("a"), window.total(), window.is_full()),
+            (0.0, 0, false)
+        );
         assert!(window.rates().is_empty());
         assert!(window.total_cost().abs() < f64::EPSILON);
     }
@@ -188,7 +193,11 @@ mod tests {
         let long = "é".repeat(10_000);
         window.record(&long, 0.0);
         assert_eq!(window.count(&long), 1);
-        assert!(window.records().all(|call| call.tool_name.len() <= MAX_NAME_BYTES));
+        assert!(
+            window
+                .records()
+                .all(|call| call.tool_name.len() <= MAX_NAME_BYTES)
+        );
     }
 
     proptest! {

@@ -1,4 +1,5 @@
 //! Friction as those meet it who call too much of one thing, and where it is better than the Python package's.
+#![allow(clippy::float_cmp, reason = "numbers that nothing was done to")]
 
 use std::{
     sync::{
@@ -11,8 +12,8 @@ use std::{
 
 use mcp_authflow_resource::friction::{
     Carry, ControllerConfig, Decay, FrictionController, FrictionEvent, FrictionGuard, FrictionLevel,
-    FrictionObserver, FrictionRegistry, FrictionResult, Plea, RegistryBuilder, ToolFrictionConfig, ToolGroupConfig,
-    WithoutCaller,
+    FrictionObserver, FrictionRegistry, FrictionResult, Plea, RegistryBuilder, ToolFrictionConfig,
+    ToolGroupConfig, WithoutCaller,
 };
 use proptest::prelude::*;
 
@@ -52,7 +53,8 @@ struct Time(Arc<AtomicU64>);
 
 impl Time {
     fn pass(&self, time: Duration) {
-        self.0.fetch_add(time.as_millis().try_into().unwrap(), Ordering::SeqCst);
+        self.0
+            .fetch_add(time.as_millis().try_into().unwrap(), Ordering::SeqCst);
     }
 }
 
@@ -154,7 +156,9 @@ fn a_tool_configured_again_takes_its_target_from_the_new_settings() {
         target_return_rate: 0.0,
         ..eager()
     });
-    friction.configure_tool_keeping_target("d", changed.clone()).unwrap();
+    friction
+        .configure_tool_keeping_target("d", changed.clone())
+        .unwrap();
     assert_eq!(friction.check("d", SECOND).effective_target, 0.05);
     friction.configure_tool("d", changed).unwrap();
     assert_eq!(friction.check("d", SECOND).effective_target, 0.5);
@@ -222,7 +226,11 @@ fn who_makes_room_and_comes_back_is_as_they_were_but_for_the_time_away() {
         saturation_threshold: 0.5,
         ..eager()
     };
-    let small = registry(&time).config(config.clone()).max_clients(1).build().unwrap();
+    let small = registry(&time)
+        .config(config.clone())
+        .max_clients(1)
+        .build()
+        .unwrap();
     let large = registry(&time).config(config).build().unwrap();
     for registry in [&small, &large] {
         time.0.store(0, Ordering::SeqCst);
@@ -231,7 +239,10 @@ fn who_makes_room_and_comes_back_is_as_they_were_but_for_the_time_away() {
         time.pass(100 * SECOND);
         registry.check("x", "d");
     }
-    let (back, stayed) = (small.client_status("x").unwrap(), large.client_status("x").unwrap());
+    let (back, stayed) = (
+        small.client_status("x").unwrap(),
+        large.client_status("x").unwrap(),
+    );
     assert_eq!(back.calls, stayed.calls);
     assert!((back.budget_remaining - stayed.budget_remaining).abs() < 1e-9);
     let (back, stayed) = (&back.tools["d"], &stayed.tools["d"]);
@@ -262,7 +273,12 @@ fn a_crowd_of_passers_by_does_not_wash_friction_away() {
 #[test]
 fn nobody_is_remembered_longer_than_said_or_in_greater_number() {
     let time = Time::default();
-    let registry = registry(&time).max_clients(1).max_saved(3).penalty_ttl(600 * SECOND).build().unwrap();
+    let registry = registry(&time)
+        .max_clients(1)
+        .max_saved(3)
+        .penalty_ttl(600 * SECOND)
+        .build()
+        .unwrap();
     for number in 0..10 {
         call_registry_until_refused(&registry, &time, &format!("x{number}"));
     }
@@ -277,7 +293,11 @@ fn nobody_is_remembered_longer_than_said_or_in_greater_number() {
 #[test]
 fn without_a_lifetime_nobody_is_remembered() {
     let time = Time::default();
-    let registry = registry(&time).max_clients(1).penalty_ttl(Duration::ZERO).build().unwrap();
+    let registry = registry(&time)
+        .max_clients(1)
+        .penalty_ttl(Duration::ZERO)
+        .build()
+        .unwrap();
     call_registry_until_refused(&registry, &time, "x");
     registry.record_unconfigured("y", "other");
     assert_eq!(registry.saved_count(), 0);
@@ -368,7 +388,11 @@ fn many_threads_on_few_places_count_every_call() {
     for number in 0..4 {
         let key = format!("client {number}");
         registry.check(&key, "d");
-        assert_eq!(registry.client_status(&key).unwrap().calls, 500, "none was lost with an eviction");
+        assert_eq!(
+            registry.client_status(&key).unwrap().calls,
+            500,
+            "none was lost with an eviction"
+        );
     }
 }
 
@@ -379,7 +403,10 @@ async fn a_guard_admits_by_name_refuses_with_a_tool_error_and_only_counts_when_t
     let guard = FrictionGuard::new(registry(&time).build().unwrap());
     let result = guard.admit_key(Some("x"), "d", None).await.unwrap().unwrap();
     assert!(result.allowed);
-    assert_eq!(guard.admit_key(Some("x"), "without friction", None).await, Ok(None));
+    assert_eq!(
+        guard.admit_key(Some("x"), "without friction", None).await,
+        Ok(None)
+    );
     guard.record_key(Some("x"), "d");
     guard.record(None, "d");
     assert_eq!(guard.registry().client_status("x").unwrap().calls, 3);
@@ -387,7 +414,11 @@ async fn a_guard_admits_by_name_refuses_with_a_tool_error_and_only_counts_when_t
     let refused = guard.admit_key(Some("x"), "d", None).await.unwrap_err();
     assert_eq!((refused.tool(), refused.reason()), ("d", "blocked"));
     assert_eq!(refused.tool_result()["isError"], true);
-    assert!(refused.to_string().starts_with("Tool 'd' is temporarily rate-limited. Blocked: friction "));
+    assert!(
+        refused
+            .to_string()
+            .starts_with("Tool 'd' is temporarily rate-limited. Blocked: friction ")
+    );
     let nobody = guard.admit_key(None, "d", None).await.unwrap_err();
     assert_eq!((nobody.reason(), nobody.result()), ("caller_unknown", None));
     let open = guard.without_caller(WithoutCaller::Allow);
@@ -399,7 +430,8 @@ async fn a_guard_admits_by_name_refuses_with_a_tool_error_and_only_counts_when_t
 async fn without_a_judge_a_justification_is_only_reported() {
     let time = Time::default();
     let plain = FrictionGuard::new(registry(&time).build().unwrap());
-    let judged = FrictionGuard::new(registry(&time).build().unwrap()).justify(|plea: &Plea<'_>| plea.key == "x");
+    let judged =
+        FrictionGuard::new(registry(&time).build().unwrap()).justify(|plea: &Plea<'_>| plea.key == "x");
     let (mut reported, mut demanded) = (0, 0);
     for _ in 0..19 {
         let result = plain.admit_key(Some("x"), "d", None).await.unwrap().unwrap();
