@@ -16,7 +16,10 @@
 //! 4. The answer's head is cleaned, and its body goes back as it arrives. A client that leaves ends the exchange with the
 //!    upstream at once: its connection is closed, or its HTTP/2 stream reset.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::body::Body;
 use http::{
@@ -63,6 +66,8 @@ pub(crate) struct HttpUpstream {
     settings: Settings,
     client: Client,
     sessions: Arc<Sessions>,
+    /// The endpoint's path with or without a slash at the end, the other way than configured, once the upstream said so.
+    other_spelling: OnceLock<String>,
 }
 
 impl HttpUpstream {
@@ -76,6 +81,7 @@ impl HttpUpstream {
             settings,
             client,
             sessions: Arc::default(),
+            other_spelling: OnceLock::new(),
         })
     }
 
@@ -111,6 +117,9 @@ impl HttpUpstream {
         };
         // 4. What comes back.
         let (mut head, incoming) = answer.into_parts();
+        if admitted.rest.is_empty() && matches!(head.status.as_u16(), 307 | 308) {
+            self.learn_spelling(&head.headers);
+        }
         response_head::judge(&mut head, &self.settings.endpoint, &admitted.public_path)?;
         let incoming = Incoming::new(incoming, stream);
         if is_get && head.status == StatusCode::OK && response_head::is_event_stream(&head.headers) {
@@ -129,7 +138,7 @@ impl HttpUpstream {
             self.sessions.find(handle, &owner).ok_or(Trouble::NoSuchSession)?
         } else {
             let path = match admitted.rest.as_str() {
-                "" => endpoint.path.clone(),
+                "" => self.other_spelling.get().unwrap_or(&endpoint.path).clone(),
                 rest => format!("{}{rest}", endpoint.base),
             };
             let own = endpoint.query.as_deref().unwrap_or_default();
@@ -150,6 +159,17 @@ impl HttpUpstream {
             .authority(endpoint.authority.clone())
             .path_and_query(path_and_query);
         uri.build().map_err(|_| Trouble::OtherPath)
+    }
+
+    /// Many frameworks redirect `/mcp` to `/mcp/`, or back. Not every client follows with the body of a POST, so only the
+    /// first one has to.
+    fn learn_spelling(&self, answer: &HeaderMap) {
+        let endpoint = &self.settings.endpoint;
+        let said = answer.get(header::LOCATION).and_then(|value| value.to_str().ok());
+        if let Some(path) = said.and_then(|said| response_head::other_spelling(said, endpoint)) {
+            tracing::info!(path, "the upstream spells its endpoint so: followed from now on");
+            let _ = self.other_spelling.set(path);
+        }
     }
 
     /// What is done when the first event of a stream names the URL to post to: the URL becomes one of ours, which is the

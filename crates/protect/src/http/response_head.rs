@@ -120,6 +120,23 @@ fn is_for_everybody(headers: &HeaderMap) -> bool {
         })
 }
 
+/// The path of a redirect that changes the endpoint's path by a slash at its end, and nothing else.
+pub(super) fn other_spelling(location: &str, endpoint: &Endpoint) -> Option<String> {
+    let uri: Uri = location.parse().ok()?;
+    let is_here = match uri.authority() {
+        Some(authority) => {
+            uri.scheme() == Some(&endpoint.scheme)
+                && authority
+                    .as_str()
+                    .eq_ignore_ascii_case(endpoint.authority.as_str())
+        }
+        None => location.starts_with('/'),
+    };
+    let path = uri.path();
+    let is_same = path.strip_suffix('/').unwrap_or(path) == endpoint.base;
+    (is_here && is_same && path != endpoint.path).then(|| path.to_owned())
+}
+
 /// Where on our side a place of the upstream's is, when it is below its endpoint.
 fn our_location(location: &str, endpoint: &Endpoint, public_path: &str) -> Option<HeaderValue> {
     let uri: Uri = location.parse().ok()?;
@@ -177,6 +194,17 @@ mod tests {
                 ours,
                 "{location}"
             );
+        }
+        for (location, path) in [
+            ("/mcp/", Some("/mcp/")),
+            ("http://127.0.0.1:9000/mcp/?a=1", Some("/mcp/")),
+            ("https://127.0.0.1:9000/mcp/", None),
+            ("http://127.0.0.1:9001/mcp/", None),
+            ("/mcp", None),
+            ("/mcp//", None),
+            ("/other/", None),
+        ] {
+            assert_eq!(other_spelling(location, &endpoint).as_deref(), path, "{location}");
         }
         let root = Endpoint::parse("http://127.0.0.1:9000/", false).unwrap();
         assert_eq!(our_location("//evil.example", &root, ""), None);

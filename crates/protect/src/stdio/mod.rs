@@ -3,7 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | `child` | the process |
-//! | `session` | one child, its caller, and the way of messages between them |
+//! | `session` | one child, its caller, and what the caller says |
+//! | `session/from_child` | what the child says, and where that goes |
 //! | `table` | all sessions |
 //! | `streams` | events, kept a while for clients whose connection broke |
 //! | `message` | the messages of a POST |

@@ -14,16 +14,18 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::{
     sync::{Notify, mpsc},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use super::{
     child::{Child, End},
-    message::{self, META_SUBSCRIPTION, Members, Message, meta_mut, method},
+    message::{self, Members, Message, meta_mut, method},
     stateless,
-    streams::{Reader, STANDALONE, Streams},
+    streams::{Reader, Streams},
 };
 use crate::owner::Owner;
+
+mod from_child;
 
 /// The most requests of a session that wait for the child at a time.
 const MAX_PENDING: usize = 256;
@@ -31,6 +33,8 @@ const MAX_PENDING: usize = 256;
 const MAX_ASKED: usize = 256;
 /// How often the session looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
+/// How long a child may take to read what waits for it already.
+const WAIT_FOR_CHILD: Duration = Duration::from_secs(30);
 /// JSON-RPC's "internal error" and "method not found".
 const INTERNAL_ERROR: i64 = -32_603;
 const METHOD_NOT_FOUND: i64 = -32_601;
@@ -146,10 +150,9 @@ impl Session {
             std::mem::take(&mut state.pending)
         };
         for pending in left.into_values() {
-            let text = "the MCP server behind this gateway ended before it answered";
-            let data = json!({"error": "bad_gateway"});
-            let error = message::error(&pending.client_id, INTERNAL_ERROR, text, Some(data));
-            self.streams.push(pending.stream, bytes(&error), true).await;
+            self.streams
+                .push(pending.stream, ended(&pending.client_id), true)
+                .await;
         }
         self.streams.end_all();
         child.end.ask();
@@ -193,32 +196,35 @@ impl Session {
         messages: Vec<Message>,
         version: Option<&str>,
     ) -> Result<Option<Reader>, NotTaken> {
+        // Room for all is found first; from then on nothing waits, so that a client who leaves leaves no half behind.
+        let reserved = timeout(WAIT_FOR_CHILD, self.stdin.reserve_many(messages.len())).await;
+        let mut room = match reserved {
+            Ok(Ok(room)) => room,
+            Ok(Err(_)) if messages.len() <= self.stdin.max_capacity() => return Err(NotTaken::Over),
+            Ok(Err(_)) | Err(_) => return Err(NotTaken::Full),
+        };
         let requests = messages
             .iter()
             .filter(|message| matches!(message, Message::Request { .. }))
             .count();
-        let reader = self.open(requests)?;
+        let (stream, reader) = self.open(requests)?;
         for message in messages {
-            match message {
-                Message::Request { id, members } => {
-                    let Some(stream) = reader.as_ref().map(Reader::stream) else {
-                        continue;
-                    };
-                    self.request(id, members, stream, version).await?;
-                }
-                Message::Notification { members } => self.notify(members).await?,
+            let said = match message {
+                Message::Request { id, members } => self.request(id, members, stream, version),
+                Message::Notification { members } => self.notification(members),
                 Message::Response { id, members } => {
                     let was_asked = self.lock().asked.remove(&id.to_string());
-                    if was_asked {
-                        self.write(Value::Object(members)).await?;
-                    }
+                    was_asked.then_some(members)
                 }
+            };
+            if let (Some(said), Some(place)) = (said, room.next()) {
+                place.send(Value::Object(said).to_string());
             }
         }
         Ok(reader)
     }
 
-    fn open(&self, requests: usize) -> Result<Option<Reader>, NotTaken> {
+    fn open(&self, requests: usize) -> Result<(u64, Option<Reader>), NotTaken> {
         let stream = {
             let mut state = self.lock();
             state.last_used = Instant::now();
@@ -232,59 +238,57 @@ impl Session {
             state.next
         };
         if requests == 0 {
-            return Ok(None);
+            return Ok((stream, None));
         }
         self.streams.open(stream, requests);
-        Ok(self.streams.read(stream, None))
+        Ok((stream, self.streams.read(stream, None)))
     }
 
-    async fn request(
+    /// What the child gets for a request; nothing when it need not be asked.
+    fn request(
         &self,
         id: Value,
         mut members: Members,
         stream: u64,
         version: Option<&str>,
-    ) -> Result<(), NotTaken> {
+    ) -> Option<Members> {
         if let (Lifecycle::Translated { handshake }, Some(version)) = (&self.lifecycle, version) {
             if let Some(answer) = stateless::answer(&id, &members, version, handshake) {
-                self.streams.push(stream, bytes(&answer), true).await;
-                return Ok(());
+                self.streams.answer(stream, bytes(&answer));
+                return None;
             }
             stateless::to_child(&mut members);
         }
-        let number = {
-            let mut state = self.lock();
-            if state.is_over {
-                return Err(NotTaken::Over);
-            }
-            state.next += 1;
-            let number = state.next;
-            let progress_token = replace_progress_token(&mut members, number);
-            let pending = Pending {
-                client_id: id,
-                progress_token,
-                method: method(&members).to_owned(),
-                stream,
-                since: Instant::now(),
-            };
-            state.pending.insert(number, pending);
-            number
+        let mut state = self.lock();
+        if state.is_over {
+            // Between the opening and now; those that were asked before have been answered so already.
+            drop(state);
+            self.streams.answer(stream, ended(&id));
+            return None;
+        }
+        state.next += 1;
+        let number = state.next;
+        let pending = Pending {
+            client_id: id,
+            progress_token: replace_progress_token(&mut members, number),
+            method: method(&members).to_owned(),
+            stream,
+            since: Instant::now(),
         };
+        state.pending.insert(number, pending);
+        drop(state);
         members.insert("id".to_owned(), json!(number));
-        self.write(Value::Object(members)).await
+        Some(members)
     }
 
-    async fn notify(&self, mut members: Members) -> Result<(), NotTaken> {
+    fn notification(&self, mut members: Members) -> Option<Members> {
         if method(&members) == "notifications/cancelled" {
-            let Some(number) = self.cancelled(&members) else {
-                // It was answered meanwhile, or never asked.
-                return Ok(());
-            };
-            if let Some(params) = members.get_mut("params").and_then(Value::as_object_mut) {
-                params.insert("requestId".to_owned(), json!(number));
-            }
+            // None: it was answered meanwhile, or never asked.
+            let number = self.cancelled(&members)?;
+            let params = members.get_mut("params")?.as_object_mut()?;
+            params.insert("requestId".to_owned(), json!(number));
         }
-        self.write(Value::Object(members)).await
+        Some(members)
     }
 
     /// Takes the request that a client has cancelled off the list. No answer is owed to it any more.
@@ -367,137 +371,19 @@ impl Session {
             self.streams.push(pending.stream, bytes(&error), true).await;
         }
     }
-
-    async fn write(&self, message: Value) -> Result<(), NotTaken> {
-        let sent = self.stdin.send(message.to_string()).await;
-        sent.map_err(|_| NotTaken::Over)
-    }
-
-    async fn hear(&self, said: Value) {
-        match said {
-            Value::Array(batch) => {
-                for said in batch {
-                    self.take(said).await;
-                }
-            }
-            one => self.take(one).await,
-        }
-    }
-
-    async fn take(&self, said: Value) {
-        match Message::read(said) {
-            Some(Message::Response { id, members }) => self.answered(&id, members).await,
-            Some(Message::Notification { members }) => self.notified(members).await,
-            Some(Message::Request { id, members }) => self.asked(&id, members).await,
-            None => tracing::warn!("a child of the MCP server says something that is no message"),
-        }
-    }
-
-    async fn answered(&self, id: &Value, mut members: Members) {
-        let pending = id.as_u64().and_then(|number| self.lock().pending.remove(&number));
-        // It was cancelled, or never asked.
-        let Some(pending) = pending else { return };
-        self.touch();
-        if matches!(self.lifecycle, Lifecycle::Translated { .. }) {
-            stateless::from_child(&pending.method, &mut members);
-        }
-        members.insert("id".to_owned(), pending.client_id);
-        let answer = bytes(&Value::Object(members));
-        self.streams.push(pending.stream, answer, true).await;
-    }
-
-    async fn notified(&self, mut members: Members) {
-        let stream = if method(&members) == "notifications/progress" {
-            match self.restore_progress_token(&mut members) {
-                Some(stream) => stream,
-                // Of a request that is over.
-                None => return,
-            }
-        } else if let Some(stream) = self.restore_subscription(&mut members) {
-            stream
-        } else {
-            self.stream_for_others()
-        };
-        self.streams
-            .push(stream, bytes(&Value::Object(members)), false)
-            .await;
-    }
-
-    /// The child asks the client something: a sample, an elicitation, its roots, whether it is there.
-    async fn asked(&self, id: &Value, members: Members) {
-        if !matches!(self.lifecycle, Lifecycle::Session) {
-            // There is nobody whom it could ask (2026-07-28 asks by results).
-            let answer = if method(&members) == "ping" {
-                message::result(id, &json!({}))
-            } else {
-                message::error(id, METHOD_NOT_FOUND, "this client cannot be asked", None)
-            };
-            let _ = self.stdin.try_send(answer.to_string());
-            return;
-        }
-        {
-            let mut state = self.lock();
-            if state.asked.len() >= MAX_ASKED {
-                drop(state);
-                let answer =
-                    message::error(id, INTERNAL_ERROR, "too many questions wait for the client", None);
-                let _ = self.stdin.try_send(answer.to_string());
-                return;
-            }
-            state.asked.insert(id.to_string());
-        }
-        let stream = self.stream_for_others();
-        self.streams
-            .push(stream, bytes(&Value::Object(members)), false)
-            .await;
-    }
-
-    /// Where to say what belongs to no request by name. Over stdio nobody tells to which it belongs: with one request
-    /// under way it is that one's; else it goes to the stream that a GET opened, or that of the newest request.
-    fn stream_for_others(&self) -> u64 {
-        let pending: Vec<u64> = {
-            let state = self.lock();
-            let mut pending: Vec<(u64, u64)> = state
-                .pending
-                .iter()
-                .map(|(number, pending)| (*number, pending.stream))
-                .collect();
-            pending.sort_unstable();
-            pending.into_iter().map(|(_, stream)| stream).collect()
-        };
-        match pending.as_slice() {
-            [only] => *only,
-            [.., newest] if !self.streams.has_reader(STANDALONE) => *newest,
-            _ => STANDALONE,
-        }
-    }
-
-    fn restore_progress_token(&self, members: &mut Members) -> Option<u64> {
-        let params = members.get_mut("params")?.as_object_mut()?;
-        let number = params.get("progressToken")?.as_u64()?;
-        let state = self.lock();
-        let pending = state.pending.get(&number)?;
-        params.insert("progressToken".to_owned(), pending.progress_token.clone()?);
-        Some(pending.stream)
-    }
-
-    fn restore_subscription(&self, members: &mut Members) -> Option<u64> {
-        let meta = members.get_mut("params")?.get_mut("_meta")?.as_object_mut()?;
-        let said = meta.get(META_SUBSCRIPTION)?;
-        let number = said
-            .as_u64()
-            .or_else(|| said.as_str().and_then(|said| said.parse().ok()))?;
-        let state = self.lock();
-        let pending = state.pending.get(&number)?;
-        meta.insert(META_SUBSCRIPTION.to_owned(), pending.client_id.clone());
-        Some(pending.stream)
-    }
 }
 
 /// Puts our number in place of the client's token, and hands that out.
 fn replace_progress_token(members: &mut Members, number: u64) -> Option<Value> {
     message::meta(members)?.get("progressToken")?;
     meta_mut(members)?.insert("progressToken".to_owned(), json!(number))
+}
+
+/// The answer to a request whose child has ended.
+fn ended(id: &Value) -> Bytes {
+    let text = "the MCP server behind this gateway ended before it answered";
+    let data = json!({"error": "bad_gateway"});
+    bytes(&message::error(id, INTERNAL_ERROR, text, Some(data)))
 }
 
 fn bytes(message: &Value) -> Bytes {

@@ -148,9 +148,7 @@ impl Streams {
                     return;
                 };
                 if !found.has_reader || found.unread_bytes() < MAX_UNREAD_BYTES {
-                    found.events.push_back(data);
-                    found.next += 1;
-                    settle(found, is_answer);
+                    add(found, data, is_answer);
                     forget(&mut streams, stream);
                     return;
                 }
@@ -164,6 +162,15 @@ impl Streams {
                 found.has_reader = false;
                 found.written.notify_waiters();
             }
+        }
+    }
+
+    /// Adds an answer of ours, which waits for nobody.
+    pub(super) fn answer(&self, stream: u64, data: Bytes) {
+        let mut streams = self.lock();
+        if let Some(found) = streams.get_mut(&stream) {
+            add(found, data, true);
+            forget(&mut streams, stream);
         }
     }
 
@@ -186,6 +193,12 @@ impl Streams {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Stream>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn add(stream: &mut Stream, data: Bytes, is_answer: bool) {
+    stream.events.push_back(data);
+    stream.next += 1;
+    settle(stream, is_answer);
 }
 
 fn settle(stream: &mut Stream, is_answer: bool) {
