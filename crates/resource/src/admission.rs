@@ -17,8 +17,12 @@ pub(crate) struct Expected {
     pub(crate) scope: Scope,
 }
 
-/// Judges the facts.
-pub(crate) fn decide(expected: &Expected, token: &VerifiedToken, now: Timestamp) -> Result<(), Refusal> {
+/// Judges the facts; the audience by which the token is let in.
+pub(crate) fn decide<'a>(
+    expected: &Expected,
+    token: &'a VerifiedToken,
+    now: Timestamp,
+) -> Result<&'a str, Refusal> {
     // 1. RFC 7519 §4.1.1: the issuer is one that we know, when the answer names one. Bytes, not URLs.
     let is_known = |said: &String| expected.issuers.iter().any(|issuer| issuer.as_str() == said);
     if !token.issuer.as_ref().is_none_or(is_known) {
@@ -26,7 +30,7 @@ pub(crate) fn decide(expected: &Expected, token: &VerifiedToken, now: Timestamp)
     }
     // 2. RFC 8707 §2, M-123: the token is meant for us, in a spelling of ours. A token for nobody in particular is one
     //    for anybody's server, and so not for ours.
-    expected
+    let audience = expected
         .audience_rule
         .matched(&expected.audiences, &token.audience)
         .ok_or(Refusal::OtherAudience)?;
@@ -46,7 +50,7 @@ pub(crate) fn decide(expected: &Expected, token: &VerifiedToken, now: Timestamp)
     if !token.scope.covers(&expected.scope) {
         return Err(Refusal::InsufficientScope);
     }
-    Ok(())
+    Ok(audience)
 }
 
 #[cfg(test)]
@@ -82,7 +86,7 @@ mod tests {
     fn judge(change: impl FnOnce(&mut VerifiedToken)) -> Result<(), Refusal> {
         let mut token = good();
         change(&mut token);
-        decide(&expected(), &token, NOW)
+        decide(&expected(), &token, NOW).map(|audience| assert_eq!(audience, "https://rs.test/mcp"))
     }
 
     #[test]

@@ -60,6 +60,12 @@ impl Caller {
         self.token.issuer.as_deref()
     }
 
+    /// The audience of the token by which it was let in: one of the resource's spellings, or a parent of it where
+    /// [`AudienceRule`](crate::AudienceRule) allows that.
+    pub fn resource(&self) -> Option<&str> {
+        self.token.resource.as_deref()
+    }
+
     /// The person's name, for showing. It may change; see [`subject`](Self::subject).
     pub fn username(&self) -> Option<&str> {
         self.token.username.as_deref()

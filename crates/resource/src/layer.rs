@@ -264,8 +264,10 @@ impl Policy {
             .map_err(|error| refused(error.into(), Some(token)))?;
         // M-027: once, so that everything behind this line goes by the same.
         verified.scope = self.hierarchy.expand(&verified.scope);
-        admission::decide(&self.expected, &verified, self.clock.now())
-            .map_err(|refusal| refused(refusal, Some(token)))?;
+        let resource = admission::decide(&self.expected, &verified, self.clock.now())
+            .map_err(|refusal| refused(refusal, Some(token)))?
+            .to_owned();
+        verified.resource = Some(resource);
         Ok(Caller::admit(verified, Arc::clone(&self.challenge)))
     }
 }

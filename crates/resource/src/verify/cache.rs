@@ -266,7 +266,7 @@ impl<V: TokenVerifier> Cached<V> {
     }
 
     /// Keeps what was said, unless the token was forgotten or asked about anew in the meantime, and tells who waits.
-    fn land(&self, lead: Lead<'_>, outcome: &Outcome) {
+    fn land(&self, lead: &Lead<'_>, outcome: &Outcome) {
         if let Some(mut part) = lead.take_off_the_list() {
             match outcome {
                 Ok(token) => {
@@ -318,7 +318,7 @@ impl<V: TokenVerifier> TokenVerifier for Cached<V> {
                 }
                 Step::Ask(lead) => {
                     let outcome = self.verifier.verify(token).await.map(Arc::new);
-                    self.land(lead, &outcome);
+                    self.land(&lead, &outcome);
                     break outcome;
                 }
             }

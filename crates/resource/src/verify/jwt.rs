@@ -202,6 +202,7 @@ fn read(claims: &Claims) -> Result<VerifiedToken, Unproven> {
         username: claims.text("username")?.map(str::to_owned),
         scope,
         audience: claims.audience()?.into_iter().map(str::to_owned).collect(),
+        resource: None,
         issuer: Some(claims.required_text("iss")?.to_owned()),
         // RFC 9068 says nothing of DPoP but by `cnf`; what has none is a bearer token.
         token_type: None,

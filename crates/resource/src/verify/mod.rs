@@ -57,6 +57,9 @@ pub struct VerifiedToken {
     pub scope: Scope,
     /// For whom the token is meant, as spelled (`aud`); empty when absent.
     pub audience: Vec<String>,
+    /// The one of them that is this resource (S-235). A verifier leaves it empty; the layer fills it in when it lets the
+    /// token in.
+    pub resource: Option<String>,
     /// Who issued it, as spelled (`iss`).
     pub issuer: Option<String>,
     /// How it is to be presented, as spelled (`token_type`).

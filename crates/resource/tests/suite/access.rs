@@ -1,7 +1,10 @@
 //! Who is let in, and what the others are told.
 
+use axum::body::Body;
 use http::StatusCode;
+use mcp_authflow_resource::{AudienceRule, Caller};
 use serde_json::json;
+use tower::{Layer as _, ServiceExt as _};
 
 use crate::{
     house::{
@@ -259,6 +262,27 @@ async fn a_token_in_the_query_or_twice_is_a_malformed_request() {
         );
     }
     assert_eq!((house.runs(), peer.questions().len()), (0, 0));
+}
+
+/// S-234, S-235: which rule there is decides, and a handler knows by which audience its caller came.
+#[tokio::test]
+async fn a_token_for_the_whole_host_is_let_in_only_by_the_rule_that_says_so() {
+    let audience = json!(["https://other.test", "https://rs.test"]);
+    let peer = Peer::start(move |_| answer_with("aud", audience.clone())).await;
+    for (rule, status) in [
+        (AudienceRule::OwnSpellings, StatusCode::UNAUTHORIZED),
+        (AudienceRule::HierarchicalLikeThePythonPackage, StatusCode::OK),
+    ] {
+        let protect = settings(&peer.issuer).audience_rule(rule).build().unwrap();
+        let inner = tower::service_fn(async |request: http::Request<Body>| {
+            let caller = Caller::of(request.extensions()).unwrap();
+            assert_eq!(caller.resource(), Some("https://rs.test"));
+            Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+        });
+        let request = post(&[("authorization", "Bearer t")]);
+        let response = protect.layer(inner).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status);
+    }
 }
 
 /// RFC 7662 §2.1, RFC 6749 §2.3.1

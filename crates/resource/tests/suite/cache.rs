@@ -87,9 +87,12 @@ async fn fifty_requests_at_once_ask_once_with_a_cache_and_each_without() {
 async fn a_fresh_answer_serves_through_an_outage() {
     let is_down = Arc::new(AtomicBool::new(false));
     let says = Arc::clone(&is_down);
-    let peer = Peer::start(move |_| match says.load(SeqCst) {
-        true => Answer::Status(503, ""),
-        false => Answer::Ok(good_answer()),
+    let peer = Peer::start(move |_| {
+        if says.load(SeqCst) {
+            Answer::Status(503, "")
+        } else {
+            Answer::Ok(good_answer())
+        }
     })
     .await;
     let house = House::behind(remembering(&peer));

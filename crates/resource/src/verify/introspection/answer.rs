@@ -46,6 +46,7 @@ pub(super) fn read(answer: &[u8]) -> Result<VerifiedToken, VerifyError> {
             .filter_map(|token| ScopeToken::parse(token).ok())
             .collect(),
         audience: audience(&said)?,
+        resource: None,
         issuer: text(&said, "iss")?,
         token_type: text(&said, "token_type")?,
         expires_at: moment(&said, "exp")?,
@@ -131,6 +132,7 @@ mod tests {
             username: Some("alice".to_owned()),
             scope: Scope::parse("a b").unwrap(),
             audience: vec!["https://rs.test/mcp".to_owned(), "x".to_owned()],
+            resource: None,
             issuer: Some("https://auth.test".to_owned()),
             token_type: Some("Bearer".to_owned()),
             expires_at: Some(Timestamp::from_seconds(20)),
