@@ -53,6 +53,10 @@
 //! | [`well_known`] | the documents that are open to everyone, also of several resources | RFC 9728 §3 |
 //! | `cors` | which browser pages may ask | Fetch, MCP transports |
 //! | `refusal` | what goes wrong, and what is answered | RFC 6750 §3.1 |
+//! | [`normalize_path`] | one path for `/mcp` and `/mcp/` | – |
+//! | [`request_log`] | what came in and what was answered, for debugging | – |
+//! | [`response_validation`] | what a back end behind a tool answered | – |
+//! | [`safe_url`] | may this address be called? | RFC 6890, WHATWG URL |
 //!
 //! To add a way of verifying tokens: a file in `verify/` that implements [`TokenVerifier`]; nothing else changes.
 //!

@@ -14,6 +14,12 @@ use crate::workspace;
 struct Names {
     root: Vec<String>,
     submodules: Vec<String>,
+    resource_root: Vec<String>,
+    resource_submodules: Vec<String>,
+}
+
+fn names() -> Names {
+    read_toml(&workspace::root().join("tests/vectors/public_names.toml")).unwrap()
 }
 
 /// Name there → path here, of every row of the page's tables.
@@ -77,7 +83,7 @@ fn all_lead_on(names: &[String]) {
 /// S-010
 #[test]
 fn every_public_name_leads_to_an_item_that_exists() {
-    let names: Names = read_toml(&workspace::root().join("tests/vectors/public_names.toml")).unwrap();
+    let names = names();
     assert!(names.root.len() > 60);
     all_lead_on(&names.root);
 }
@@ -85,8 +91,23 @@ fn every_public_name_leads_to_an_item_that_exists() {
 /// S-011
 #[test]
 fn every_name_in_a_submodule_does_too() {
-    let names: Names = read_toml(&workspace::root().join("tests/vectors/public_names.toml")).unwrap();
-    all_lead_on(&names.submodules);
+    all_lead_on(&names().submodules);
+}
+
+/// S-012
+#[test]
+fn every_public_name_of_the_resource_side_leads_to_an_item_that_exists() {
+    let names = names();
+    assert_eq!(names.resource_root.len(), 12);
+    all_lead_on(&names.resource_root);
+}
+
+/// S-013
+#[test]
+fn every_name_in_a_submodule_of_the_resource_side_does_too() {
+    let names = names();
+    assert!(names.resource_submodules.len() > 20);
+    all_lead_on(&names.resource_submodules);
 }
 
 #[test]
