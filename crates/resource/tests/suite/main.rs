@@ -16,5 +16,7 @@ mod mcp_server;
 mod outage;
 mod pages;
 mod peer;
+#[cfg(feature = "rmcp")]
+mod rmcp_sdk;
 mod sessions;
 mod tools;

@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use mcp_authflow_resource::{
-    AuthorizeTools, Caller, ClientId, JsonRpc, ProtectedResource, Scope, TokenVerifier, ToolPolicy,
+    AuthorizeTools, Caller, ClientId, JsonRpc, Protect, ProtectedResource, Scope, TokenVerifier, ToolPolicy,
     VerifiedToken, VerifyError,
     tool::{Rule, ToolPolicyBuilder},
 };
@@ -61,25 +61,29 @@ pub(crate) fn policy() -> ToolPolicyBuilder {
         .rule(Rule::tool("gone").denied())
 }
 
+/// Every request needs `read`.
+pub(crate) fn protect() -> Protect {
+    ProtectedResource::builder(RESOURCE, "https://auth.test")
+        .verify_with(ByName)
+        .require_scope("read")
+        .scope_implies("root", "admin write")
+        .scope_implies("write", "read")
+        .build()
+        .unwrap()
+}
+
 impl McpServer {
     pub(crate) fn with_policy(policy: ToolPolicyBuilder) -> Self {
         Self::behind(AuthorizeTools::new(policy.build().unwrap()))
     }
 
     pub(crate) fn behind(authorize: AuthorizeTools) -> Self {
-        let protect = ProtectedResource::builder(RESOURCE, "https://auth.test")
-            .verify_with(ByName)
-            .require_scope("read")
-            .scope_implies("root", "admin write")
-            .scope_implies("write", "read")
-            .build()
-            .unwrap();
         let reached = Arc::default();
         let app = Router::new()
             .fallback(answer)
             .with_state(Arc::clone(&reached))
             .layer(authorize)
-            .layer(protect);
+            .layer(protect());
         Self { app, reached }
     }
 
