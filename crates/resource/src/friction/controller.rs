@@ -41,17 +41,17 @@ const FALLEN_BACK: f64 = 0.001;
 ///
 /// let tools = [("delete".to_owned(), ToolFrictionConfig::default())];
 /// let mut friction = FrictionController::new(ControllerConfig::default(), tools, [])?;
-/// let mut allowed = 0;
-/// for second in 0..60 {
-///     let now = Duration::from_secs(second);
-///     if friction.check("delete", now).allowed {
-///         friction.record_call("delete", now);
-///         allowed += 1;
-///     }
+/// let mut now = Duration::ZERO;
+/// while friction.check("delete", now).allowed {
+///     friction.record_call("delete", now);
+///     now += Duration::from_secs(1);
 /// }
-/// assert_eq!(allowed, 32);
-/// // A while later it is a tool like any other again.
-/// assert!(friction.check("delete", Duration::from_secs(3_600)).allowed);
+/// assert_eq!(now.as_secs(), 32, "a client that calls nothing else");
+/// // It is told how long to wait, and then it may call again.
+/// let refused = friction.check("delete", now);
+/// assert_eq!(refused.message(), "Blocked: friction 0.96 >= threshold 0.95");
+/// let wait = refused.retry_after.unwrap_or_default();
+/// assert!(friction.check("delete", now + wait).allowed);
 /// # Ok::<(), mcp_authflow_resource::friction::InvalidFriction>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -89,6 +89,14 @@ fn who_is_refused_and_waits_as_long_as_told_is_let_through_and_not_before() {
     assert!(friction.check("d", now + wait).allowed);
 }
 
+/// S-274
+#[test]
+fn a_client_that_calls_nothing_but_one_tool_gets_32_calls_through() {
+    let mut friction = controller(ControllerConfig::default());
+    let (refused_at, _) = call_until_refused(&mut friction, Duration::ZERO);
+    assert_eq!(refused_at, 32 * SECOND);
+}
+
 /// S-277: as it was, for who wants it so.
 #[test]
 fn when_time_is_felt_at_recorded_calls_only_the_refused_stay_refused() {
