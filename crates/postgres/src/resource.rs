@@ -2,7 +2,7 @@
 
 use mcp_authflow::{
     port::store::{AddClient, AddResource, ResourceStore, StoreResult},
-    record::{AccessTokenFormat, Client, ResourceRecord, SigningAlgorithm},
+    record::{AccessTokenFormat, Client, ResourceRecord, ScopeDescription, SigningAlgorithm},
 };
 use mcp_authflow_types::Resource;
 use tokio_postgres::{
@@ -26,7 +26,7 @@ macro_rules! resource_columns {
 }
 pub(crate) use resource_columns;
 
-pub(crate) const STATEMENTS: &[&Statement] = &[&ADD, &LIST, &SET_FORMAT, &REMOVE];
+pub(crate) const STATEMENTS: &[&Statement] = &[&ADD, &LIST, &DESCRIBE, &SET_FORMAT, &REMOVE];
 
 static ADD: Statement = Statement {
     sql: "INSERT INTO authflow.resources (equivalence_key, resource, name, scopes, created_at, jwt_algorithm) \
@@ -48,6 +48,12 @@ static LIST: Statement = Statement {
         " FROM authflow.resources r WHERE r.removed_at IS NULL ORDER BY r.resource_no"
     ),
     types: &[],
+};
+
+static DESCRIBE: Statement = Statement {
+    sql: "WITH changed AS (UPDATE authflow.resources SET name = $2, scopes = $3 \
+          WHERE equivalence_key = $1 AND removed_at IS NULL RETURNING 1) SELECT count(*) AS done FROM changed",
+    types: &[Type::TEXT, Type::TEXT, Type::JSONB],
 };
 
 static SET_FORMAT: Statement = Statement {
@@ -100,6 +106,17 @@ impl ResourceStore for PostgresStore {
     async fn list_resources(&self) -> StoreResult<Vec<ResourceRecord>> {
         let rows = self.ask().read(&LIST, &[]).await?;
         rows.iter().filter_map(|row| read(row).transpose()).collect()
+    }
+
+    async fn describe_resource(
+        &self,
+        resource: &Resource,
+        name: &str,
+        scopes: &[ScopeDescription],
+    ) -> StoreResult<bool> {
+        let (key, scopes) = (resource.equivalence_key(), Json(scopes));
+        let (rows, _) = self.ask().write_again(&DESCRIBE, &[&key, &name, &scopes]).await?;
+        did_something(&rows)
     }
 
     async fn set_access_token_format(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mcp_authflow::{
     port::store::{AddClient, AddResource, ResourceStore, StoreResult},
-    record::{AccessTokenFormat, Client, ResourceRecord, SigningAlgorithm},
+    record::{AccessTokenFormat, Client, ResourceRecord, ScopeDescription, SigningAlgorithm},
 };
 use mcp_authflow_types::Resource;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
@@ -22,6 +22,7 @@ statements! {
     LOAD = "SELECT * FROM resources WHERE key = :key";
     FIRST_TWO = "SELECT * FROM resources ORDER BY number LIMIT 2";
     LIST = "SELECT * FROM resources ORDER BY number";
+    DESCRIBE = "UPDATE resources SET name = :name, scopes = :scopes WHERE key = :key";
     SET_FORMAT = "UPDATE resources SET jwt_algorithm = :jwt_algorithm WHERE key = :key";
     REMOVE = "DELETE FROM resources WHERE key = :key";
     REMOVE_INTROSPECTORS = "UPDATE clients SET is_removed = 1, generation = generation + 1
@@ -113,6 +114,24 @@ impl ResourceStore for SqliteStore {
                 .prepare_cached(LIST)?
                 .query_map([], resource)?
                 .collect()
+        })
+        .await
+    }
+
+    async fn describe_resource(
+        &self,
+        resource: &Resource,
+        name: &str,
+        scopes: &[ScopeDescription],
+    ) -> StoreResult<bool> {
+        let (resource, name, scopes) = (resource.clone(), name.to_owned(), scopes.to_vec());
+        self.write(move |connection| {
+            let described = connection.prepare_cached(DESCRIBE)?.execute(named_params! {
+                ":key": resource.equivalence_key(),
+                ":name": name,
+                ":scopes": Json(&scopes),
+            })?;
+            Ok(described == 1)
         })
         .await
     }

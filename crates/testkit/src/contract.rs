@@ -98,6 +98,7 @@ macro_rules! store_contract {
             client: hostile_text_survives_in_a_client;
             resource: resources_are_listed_in_the_order_of_their_registration;
             resource: an_equivalent_resource_is_taken_and_nothing_is_added;
+            resource: a_resource_can_be_described_anew_and_nothing_else_of_it_changes;
             resource: a_resource_whose_introspector_is_taken_is_not_added;
             resource: one_of_many_racing_additions_of_a_resource_wins;
             resource: removing_a_resource_removes_whoever_introspects_for_it;

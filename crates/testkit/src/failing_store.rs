@@ -22,7 +22,7 @@ use mcp_authflow::{
     },
     record::{
         AccessTokenFormat, AccessTokenRecord, Client, DeviceCodeRecord, GrantId, GrantedResource,
-        ImportedToken, Interaction, InteractionId, ResourceRecord, SigningKeyRecord,
+        ImportedToken, Interaction, InteractionId, ResourceRecord, ScopeDescription, SigningKeyRecord,
     },
 };
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash, secret::ExpiryBucket};
@@ -188,6 +188,7 @@ hand_on! {
     ResourceStore RESOURCE_VERBS {
         add_resource(resource: &ResourceRecord, introspector: &Client) -> AddResource;
         list_resources() -> Vec<ResourceRecord>;
+        describe_resource(resource: &Resource, name: &str, scopes: &[ScopeDescription]) -> bool;
         set_access_token_format(resource: &Resource, format: AccessTokenFormat) -> bool;
         remove_resource(resource: &Resource) -> bool;
     }

@@ -1,12 +1,11 @@
 //! The introspection endpoint (RFC 7662): a resource server asks about tokens for its own resource, and no others.
 
 use mcp_authflow_types::{
-    ClientId, ErrorCode, ErrorResponse, ForeignToken, PresentedToken, Timestamp,
+    ClientId, ErrorCode, ErrorResponse, ForeignToken, PresentedToken, Resource, Timestamp,
     introspection::{ActiveToken, IntrospectionResponse},
 };
 
 use crate::{
-    client_auth::AuthenticatedClient,
     port::{
         Admission, AuditEvent, AuditOutcome, audit::AuditAction, rate_limit::Limit, store::LiveAccessToken,
         token_storage::TokenKind,
@@ -70,8 +69,38 @@ impl AuthorizationServer {
         let found =
             found.filter(|found| found.record.resource == *own && !found.record.expires_at.has_passed(now));
         Ok(found.map_or(IntrospectionResponse::Inactive, |found| {
-            self.describe(found, &client)
+            // The caller compares `aud` with the spelling that it was registered under, so that is what it is told.
+            IntrospectionResponse::Active(self.describe(found, own.clone()))
         }))
+    }
+
+    /// Says what an access token for `resource` is good for, to a resource server in this very process: nobody has to
+    /// prove who asks, and nothing is counted. Like [`introspect`](Self::introspect) it reads the store at every call.
+    ///
+    /// `resource` is registered; what was issued while a loopback resource needed no registration does not count for it.
+    ///
+    /// # Errors
+    /// `temporarily_unavailable`, with 503 or 504, when the store cannot be asked.
+    pub async fn look_up(&self, token: &str, resource: &Resource) -> Result<Option<ActiveToken>, ErrorResponse> {
+        let now = self.now();
+        let token = PresentedToken::parse(token, &self.settings().issuer);
+        let (hash, bucket) = match &token {
+            PresentedToken::Access(token) => (token.hash(), token.bucket()),
+            PresentedToken::Refresh(_) => return Ok(None),
+            PresentedToken::Foreign(token) => {
+                match self.find_foreign(TokenKind::Access, token, now).await? {
+                    Some(entry) => (token.hash(), entry.bucket),
+                    None => return Ok(None),
+                }
+            }
+        };
+        // The verb reads a client beside the token, for callers who have to prove to be it. Nobody is called this.
+        let nobody = ClientId::from_random([0; 16]);
+        let peek = self.store().peek_access_token(&hash, bucket, &nobody, false).await?;
+        let found = peek
+            .token
+            .filter(|found| found.record.resource == *resource && !found.record.expires_at.has_passed(now));
+        Ok(found.map(|found| self.describe(found, resource.clone())))
     }
 
     /// Counts a question of a resource server. It has proven who it is, so nobody else uses up what it may ask.
@@ -104,11 +133,9 @@ impl AuthorizationServer {
         Ok(peek.token)
     }
 
-    fn describe(&self, found: LiveAccessToken, caller: &AuthenticatedClient) -> IntrospectionResponse {
+    fn describe(&self, found: LiveAccessToken, audience: Resource) -> ActiveToken {
         let record = found.record;
-        // The caller compares `aud` with the spelling that it was registered under, so that is what it is told.
-        let audience = caller.profile.introspects.clone().unwrap_or(record.resource);
-        IntrospectionResponse::Active(ActiveToken {
+        ActiveToken {
             scope: record.scope,
             client_id: record.client_id,
             subject: record.subject,
@@ -117,6 +144,6 @@ impl AuthorizationServer {
             expires_at: record.expires_at,
             issued_at: record.issued_at,
             username: found.username,
-        })
+        }
     }
 }

@@ -7,7 +7,7 @@ use mcp_authflow_types::{ClientId, Resource};
 use super::{MemoryStore, State};
 use crate::{
     port::store::{AddClient, AddResource, ResourceStore, StoreResult},
-    record::{AccessTokenFormat, Client, ResourceRecord},
+    record::{AccessTokenFormat, Client, ResourceRecord, ScopeDescription},
 };
 
 impl State {
@@ -64,6 +64,24 @@ impl ResourceStore for MemoryStore {
             .values()
             .map(|one| (**one).clone())
             .collect())
+    }
+
+    async fn describe_resource(
+        &self,
+        resource: &Resource,
+        name: &str,
+        scopes: &[ScopeDescription],
+    ) -> StoreResult<bool> {
+        let mut state = self.state();
+        let Some(number) = state.resource_numbers.get(resource).copied() else {
+            return Ok(false);
+        };
+        if let Some(record) = state.resources.get_mut(&number) {
+            let record = Arc::make_mut(record);
+            name.clone_into(&mut record.name);
+            scopes.clone_into(&mut record.scopes);
+        }
+        Ok(true)
     }
 
     async fn set_access_token_format(

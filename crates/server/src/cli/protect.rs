@@ -144,7 +144,7 @@ impl Protect {
             behind,
             resource.clone(),
             &config.issuer,
-            Arc::new(OwnIssuer::new(server.clone(), resource)?),
+            Arc::new(OwnIssuer::new(server.clone(), resource)),
             Keys {
                 signer: Arc::new(SignedByServer(server.clone())),
                 session_key: opened.key.digest(SESSIONS, &[]),
@@ -154,7 +154,7 @@ impl Protect {
         register(
             &*opened.store,
             &gateway.doorway.resource,
-            &gateway.name(),
+            gateway.name(),
             gateway.doorway.authority.scopes(),
         )
         .await?;
@@ -306,15 +306,9 @@ impl Gateway {
     }
 
     /// What people are asked to allow access to.
-    fn name(&self) -> String {
-        let own = || self.found.as_ref().and_then(|found| found.name.clone());
-        let origin = self.doorway.resource.as_str();
-        let host = origin.split_once("://").map_or(origin, |(_, rest)| rest);
-        self.doorway
-            .name
-            .clone()
-            .or_else(own)
-            .unwrap_or_else(|| format!("the MCP server at {}", host.trim_end_matches("/mcp")))
+    fn name(&self) -> Option<&str> {
+        let own = || self.found.as_ref().and_then(|found| found.name.as_deref());
+        self.doorway.name.as_deref().or_else(own)
     }
 
     /// Serves until the process is asked to stop.

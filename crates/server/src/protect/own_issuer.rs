@@ -3,48 +3,46 @@
 
 use mcp_authflow::{
     AuthorizationServer,
-    port::{
-        Clock as _, Entropy, Store, StoreError,
-        store::{AddResource, LiveAccessToken},
-    },
+    port::{Clock as _, Entropy, Store, store::AddResource},
     record::ScopeDescription,
 };
 use mcp_authflow_resource::{CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
-use mcp_authflow_types::{ClientId, ClientSecret, PresentedToken, Resource};
+use mcp_authflow_types::{ClientId, ClientSecret, Resource, introspection::ActiveToken};
 
 use crate::{
     cli::resource::{self, NewResource},
     system::{SystemClock, SystemEntropy},
 };
 
-/// Registers the resource, when it is not there yet.
+/// Registers the resource, when it is not there yet; else describes it as it is now, which ends no token.
 ///
 /// Nobody introspects for it over HTTP, so nobody is told the secret with which that could be done; an operator who wants
 /// to replaces it with `authflow client rotate-secret`.
 pub(crate) async fn register(
     store: &dyn Store,
     resource: &Resource,
-    name: &str,
+    name: Option<&str>,
     scopes: &[ScopeDescription],
 ) -> anyhow::Result<()> {
-    if let Some(there) = store
-        .list_resources()
-        .await?
-        .iter()
-        .find(|one| one.resource == *resource)
-    {
-        if there.scopes != scopes {
-            tracing::warn!(%resource, "the resource is registered with other scopes");
+    let host = resource.as_str().split("://").nth(1).unwrap_or_default();
+    let unnamed = || format!("the MCP server at {}", host.trim_end_matches("/mcp"));
+    if let Some(there) = store.list_resources().await?.into_iter().find(|one| one.resource == *resource) {
+        let name = name.map_or_else(|| there.name.clone(), str::to_owned);
+        if (&name, scopes) != (&there.name, &*there.scopes)
+            && store.describe_resource(resource, &name, scopes).await?
+        {
+            resource::note(resource, None, "was described anew by authflow protect");
         }
         return Ok(());
     }
+    let name = name.map_or_else(unnamed, str::to_owned);
     let client_id = ClientId::parse(&format!(
         "protect-{}",
         hex(&(&SystemEntropy as &dyn Entropy).draw::<8>())
     ))?;
     let new = NewResource {
         resource: resource.clone(),
-        name: name.to_owned(),
+        name,
         scopes: scopes.to_vec(),
         client_id: client_id.clone(),
         secret: ClientSecret::mint(&(&SystemEntropy as &dyn Entropy).draw()),
@@ -69,65 +67,35 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 pub(crate) struct OwnIssuer {
     server: AuthorizationServer,
     resource: Resource,
-    /// The store's verb reads a client along with a token; none is needed here.
-    nobody: ClientId,
 }
 
 impl OwnIssuer {
-    pub(crate) fn new(server: AuthorizationServer, resource: Resource) -> anyhow::Result<Self> {
-        Ok(Self {
-            server,
-            resource,
-            nobody: ClientId::parse("-")?,
-        })
+    pub(crate) const fn new(server: AuthorizationServer, resource: Resource) -> Self {
+        Self { server, resource }
     }
 }
 
 #[async_trait::async_trait]
 impl TokenVerifier for OwnIssuer {
     async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
-        let issuer = &self.server.settings().issuer;
-        let PresentedToken::Access(token) = PresentedToken::parse(token, issuer) else {
-            return Err(VerifyError::Inactive);
-        };
-        let peek = self
-            .server
-            .ports()
-            .store
-            .peek_access_token(&token.hash(), token.bucket(), &self.nobody, false)
-            .await
-            .map_err(cannot_check)?;
-        let now = self.server.ports().clock.now();
-        let found = peek
-            .token
-            .filter(|found| {
-                found.record.resource == self.resource && !found.record.expires_at.has_passed(now)
-            })
-            .ok_or(VerifyError::Inactive)?;
-        Ok(self.describe(found))
+        match self.server.look_up(token, &self.resource).await {
+            Ok(Some(token)) => Ok(described(token)),
+            Ok(None) => Err(VerifyError::Inactive),
+            Err(error) if error.status() == 504 => Err(CannotCheck::TimedOut.into()),
+            Err(_) => Err(CannotCheck::Refused.into()),
+        }
     }
 }
 
-impl OwnIssuer {
-    fn describe(&self, found: LiveAccessToken) -> VerifiedToken {
-        let record = found.record;
-        let mut token = VerifiedToken::default();
-        token.subject = Some(record.subject);
-        token.client_id = Some(record.client_id);
-        token.username = found.username;
-        token.scope = record.scope;
-        token.audience = vec![self.resource.as_str().to_owned()];
-        token.issuer = Some(self.server.settings().issuer.to_string());
-        token.expires_at = Some(record.expires_at);
-        token.issued_at = Some(record.issued_at);
-        token
-    }
-}
-
-fn cannot_check(error: StoreError) -> VerifyError {
-    tracing::error!(%error, "the store cannot be asked");
-    match error {
-        StoreError::TimedOut(_) => CannotCheck::TimedOut.into(),
-        _ => CannotCheck::Refused.into(),
-    }
+fn described(active: ActiveToken) -> VerifiedToken {
+    let mut token = VerifiedToken::default();
+    token.subject = Some(active.subject);
+    token.client_id = Some(active.client_id);
+    token.username = active.username;
+    token.scope = active.scope;
+    token.audience = vec![active.audience.as_str().to_owned()];
+    token.issuer = Some(active.issuer);
+    token.expires_at = Some(active.expires_at);
+    token.issued_at = Some(active.issued_at);
+    token
 }

@@ -1,8 +1,8 @@
 //! Laws about protected resources.
 
 use mcp_authflow::port::store::AddResource;
-use mcp_authflow::record::{Client, ResourceRecord};
-use mcp_authflow_types::{ClientId, Resource};
+use mcp_authflow::record::{Client, ResourceRecord, ScopeDescription};
+use mcp_authflow_types::{ClientId, Resource, ScopeToken};
 
 use super::{
     WholeStore,
@@ -42,6 +42,27 @@ pub async fn an_equivalent_resource_is_taken_and_nothing_is_added(store: &dyn Wh
     let listed = store.list_resources().await.unwrap();
     assert_eq!(listed[0].resource.as_str(), first.resource.as_str());
     assert_eq!(listed, [first]);
+}
+
+pub async fn a_resource_can_be_described_anew_and_nothing_else_of_it_changes(store: &dyn WholeStore) {
+    let (scene, tokens) = Scene::redeemed(store).await;
+    let mut resource = scene.resource.clone();
+    "Another name".clone_into(&mut resource.name);
+    resource.scopes.reverse();
+    resource.scopes.push(ScopeDescription {
+        token: ScopeToken::parse("notes:admin").unwrap(),
+        description: "Manage all notes".to_owned(),
+    });
+    let describe = async |to: &Resource| {
+        let described = store.describe_resource(to, &resource.name, &resource.scopes);
+        described.await.unwrap()
+    };
+    assert!(describe(&resource.resource).await);
+    assert_eq!(store.list_resources().await.unwrap(), [resource.clone()]);
+    assert!(is_live(store, &tokens.access_token).await);
+    assert!(!describe(&sample::resource().resource).await);
+    assert!(store.remove_resource(&resource.resource).await.unwrap());
+    assert!(!describe(&resource.resource).await);
 }
 
 pub async fn a_resource_whose_introspector_is_taken_is_not_added(store: &dyn WholeStore) {

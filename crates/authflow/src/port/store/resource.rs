@@ -10,7 +10,7 @@
 use mcp_authflow_types::Resource;
 
 use super::StoreResult;
-use crate::record::{AccessTokenFormat, Client, ResourceRecord};
+use crate::record::{AccessTokenFormat, Client, ResourceRecord, ScopeDescription};
 
 /// How adding a resource went.
 #[must_use]
@@ -36,6 +36,15 @@ pub trait ResourceStore: Send + Sync {
 
     /// Lists all resources in the order of their registration.
     async fn list_resources(&self) -> StoreResult<Vec<ResourceRecord>>;
+
+    /// Changes what a resource is called, and what can be allowed there. What was allowed before stays allowed. Answers
+    /// whether it was there.
+    async fn describe_resource(
+        &self,
+        resource: &Resource,
+        name: &str,
+        scopes: &[ScopeDescription],
+    ) -> StoreResult<bool>;
 
     /// Changes how access tokens for a resource are made from now on; those that were issued stay as they are. Answers
     /// whether it was there.
