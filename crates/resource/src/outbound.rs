@@ -7,8 +7,9 @@
 use std::{
     error::Error,
     fmt,
-    net::{Ipv4Addr, Ipv6Addr},
+    pin::Pin,
     sync::OnceLock,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -21,7 +22,11 @@ use hyper_util::{
     client::{
         legacy::{
             Client,
-            connect::{HttpConnector, proxy::Tunnel},
+            connect::{
+                HttpConnector,
+                dns::{GaiResolver, Name},
+                proxy::Tunnel,
+            },
         },
         proxy::matcher::Matcher,
     },
@@ -30,8 +35,12 @@ use hyper_util::{
 use mcp_authflow_types::uri;
 use rustls::{ClientConfig, crypto::aws_lc_rs};
 use tokio::{sync::Semaphore, time::timeout};
+use tower_service::Service;
 
-use crate::verify::CannotCheck;
+use crate::{
+    safe_url::{CheckedResolver, UrlRules},
+    verify::CannotCheck,
+};
 
 /// Shorter than the idle times of servers and proxies (60 s and up), so that we are the one who closes.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
@@ -113,7 +122,7 @@ pub enum InvalidEndpoint {
 /// [`dangerous_allow_cluster_http`](OutboundSettings::dangerous_allow_cluster_http).
 pub struct Outbound {
     settings: OutboundSettings,
-    http: Client<HttpConnector, Full<Bytes>>,
+    http: Client<HttpConnector<InsideResolver>, Full<Bytes>>,
     /// Made for the first https address: a small container that only asks over loopback may have no certificates.
     https: OnceLock<Result<Https, InvalidEndpoint>>,
     in_flight: Semaphore,
@@ -135,7 +144,7 @@ impl Outbound {
     /// Prepares to ask. Nothing is read and nothing dialled yet.
     pub fn new(settings: OutboundSettings) -> Self {
         Self {
-            http: pooled().build(dial()),
+            http: pooled().build(dial(InsideResolver)),
             https: OnceLock::new(),
             in_flight: Semaphore::new(settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             settings,
@@ -250,7 +259,7 @@ impl Outbound {
                 } else {
                     None
                 },
-                direct: pooled().build(https_over(tls, dial())),
+                direct: pooled().build(https_over(tls, dial(GaiResolver::new()))),
             })
         })
     }
@@ -304,8 +313,8 @@ fn pooled() -> hyper_util::client::legacy::Builder {
     builder
 }
 
-fn dial() -> HttpConnector {
-    let mut http = HttpConnector::new();
+fn dial<R>(resolver: R) -> HttpConnector<R> {
+    let mut http = HttpConnector::new_with_resolver(resolver);
     http.enforce_http(false);
     http.set_nodelay(true);
     http
@@ -343,7 +352,7 @@ fn proxied(tls: &ClientConfig) -> Result<Option<Proxied>, InvalidEndpoint> {
     if proxy.uri().scheme_str() != Some("http") {
         return Err(InvalidEndpoint::Proxy(proxy.uri().to_string()));
     }
-    let mut tunnel = Tunnel::new(proxy.uri().clone(), dial());
+    let mut tunnel = Tunnel::new(proxy.uri().clone(), dial(GaiResolver::new()));
     if let Some(credentials) = proxy.basic_auth() {
         tunnel = tunnel.with_auth(credentials.clone());
     }
@@ -359,46 +368,39 @@ enum Scheme {
     Https,
 }
 
-/// Over what an address may be asked; `None` when it may not.
+/// Over what an address may be asked; `None` when it may not. On top of the rules of [`UrlRules`]: an address is spelled
+/// strictly, a fragment is a mistake, and plain http beyond loopback has to be chosen.
 fn scheme_to_dial(url: &str, settings: &OutboundSettings) -> Option<Scheme> {
     let uri = uri::Uri::parse(url).filter(|uri| uri.fragment.is_none())?;
-    let authority = uri.authority.filter(|authority| !authority.host.is_empty())?;
-    let host = authority.host;
+    let authority = uri.authority?;
+    UrlRules::new().check(url).ok()?;
     if uri.scheme.eq_ignore_ascii_case("https") {
-        (authority.is_loopback() || is_name(host)).then_some(Scheme::Https)
-    } else if uri.scheme.eq_ignore_ascii_case("http") {
-        let may_be_plain =
-            authority.is_loopback() || settings.dangerous_allow_cluster_http && is_name_in_a_cluster(host);
-        may_be_plain.then_some(Scheme::Http)
+        Some(Scheme::Https)
     } else {
-        None
+        let may_be_plain = authority.is_loopback() || settings.dangerous_allow_cluster_http;
+        may_be_plain.then_some(Scheme::Http)
     }
 }
 
-/// Whether the host is a name and no address, in whichever of the spellings that resolvers take for one (S-210, S-217):
-/// the last label of a name is never a number.
-fn is_name(host: &str) -> bool {
-    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    let is_hexadecimal = last.get(..2).is_some_and(|head| head.eq_ignore_ascii_case("0x"));
-    !host.starts_with('[')
-        && !last.is_empty()
-        && !is_hexadecimal
-        && !last.bytes().all(|b| b.is_ascii_digit())
-        && host.parse::<Ipv4Addr>().is_err()
-        && host.parse::<Ipv6Addr>().is_err()
-}
+/// Looks up names for plain http: they lead to this computer or to a private network, or nowhere. What is meant for a
+/// service next door does not go to the internet when the name means something else there.
+#[derive(Clone)]
+struct InsideResolver;
 
-/// `[a-z][a-z0-9]*(-[a-z0-9]+)*`, or something below `.cluster.local` (S-213, S-214).
-fn is_name_in_a_cluster(host: &str) -> bool {
-    let is_service = |label: &str| {
-        label.starts_with(|c: char| c.is_ascii_lowercase())
-            && label.split('-').all(|part| {
-                !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-            })
-    };
-    match host.strip_suffix(".cluster.local") {
-        Some(below) => !below.is_empty() && below.split('.').all(|label| !label.is_empty()),
-        None => is_service(host),
+impl Service<Name> for InsideResolver {
+    type Response = <CheckedResolver as Service<Name>>::Response;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        Box::pin(async move {
+            let url = UrlRules::new().check(&format!("http://{name}/"))?;
+            Ok(url.resolver().call(name).await?)
+        })
     }
 }
 
@@ -439,6 +441,7 @@ mod tests {
             "http://mcp-auth:9000/i",
             "http://auth.ns.svc.cluster.local/i",
             "http://127.0.0.2/i",
+            "http://10.0.0.1/i",
             "http://localhost.evil.test/i",
             "http://127.0.0.1@evil.test/i",
             "ftp://auth.test/i",
@@ -484,7 +487,6 @@ mod tests {
         }
         for bad in [
             "http://auth.test/i",
-            "http://Auth/i",
             "http://-auth/i",
             "http://auth-/i",
             "http://2130706433/i",
