@@ -402,4 +402,38 @@ mod tests {
             Err(ListTooLarge)
         );
     }
+
+    proptest::proptest! {
+        /// How a stream is cut into pieces changes nothing, and what is not to be changed is not.
+        #[test]
+        fn pieces_do_not_matter(
+            words in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "id", ":", " ", "data", "event", "endpoint", "\n", "\r", "\r\n", "7", LIST, "?session_id=a", "ü",
+                ]),
+                0..40,
+            ),
+            sizes in proptest::collection::vec(1..9_usize, 1..8),
+        ) {
+            let text = words.concat();
+            let run_in = |mut stream: EventStream, sizes: &[usize]| {
+                let (mut out, mut rest) = (Vec::new(), text.as_bytes());
+                for size in sizes.iter().cycle() {
+                    let (piece, behind) = rest.split_at(rest.len().min(*size));
+                    out.extend_from_slice(&stream.feed(&Bytes::copy_from_slice(piece)).unwrap());
+                    rest = behind;
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+                out.extend_from_slice(&stream.finish());
+                String::from_utf8(out).unwrap()
+            };
+            for lists in [None, Some(lists())] {
+                let stream = || EventStream::new(Some(ids()), lists.clone());
+                proptest::prop_assert_eq!(run_in(stream(), &sizes), run_in(stream(), &[usize::MAX]));
+            }
+            proptest::prop_assert_eq!(run_in(EventStream::new(None, None), &sizes), text.clone());
+        }
+    }
 }

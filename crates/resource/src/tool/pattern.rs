@@ -261,4 +261,24 @@ mod tests {
         }
         assert_eq!(ArgumentPattern::present().judge(&json!({})), Verdict::Yes);
     }
+
+    /// The same by the book: a star is nothing, or one character and the star again.
+    fn matches_slowly(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([b'*', rest @ ..], _) => {
+                matches_slowly(rest, text) || (!text.is_empty() && matches_slowly(pattern, &text[1..]))
+            }
+            ([first, rest @ ..], [next, behind @ ..]) => first == next && matches_slowly(rest, behind),
+            ([], []) => true,
+            _ => false,
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn stars_match_as_by_the_book(pattern in "[ab*]{0,8}", text in "[ab]{0,12}") {
+            let slowly = matches_slowly(pattern.as_bytes(), text.as_bytes());
+            proptest::prop_assert_eq!(Glob::new(&pattern).matches(&text), slowly);
+        }
+    }
 }
