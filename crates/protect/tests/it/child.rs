@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Stateless,
     /// Ends at once.
     Broken,
+    /// The server of the SDK.
+    Sdk,
 }
 
 pub(crate) fn upstream(kind: Kind) -> Upstream {
@@ -47,6 +49,12 @@ pub(crate) fn note_in(upstream: Upstream, folder: &std::path::Path) -> Upstream 
 fn the_child_itself() {
     let Ok(kind) = std::env::var("CHILD") else { return };
     if kind == "Broken" {
+        return;
+    }
+    if kind == "Sdk" {
+        // Behind what the test harness has written on this line.
+        println!();
+        crate::sdk::serve_over_stdio();
         return;
     }
     let mut server = Server {

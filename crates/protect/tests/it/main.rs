@@ -5,6 +5,7 @@ mod child;
 mod connections;
 mod heads;
 mod older_transport;
+mod sdk;
 mod stdio;
 mod streams;
 mod support;
