@@ -148,7 +148,9 @@ impl NewClient {
         let is_confidential = self.token_endpoint_auth_method != TokenEndpointAuthMethod::None;
         let refuse = |why: &str| Err(Refused(why.to_owned()).into());
         if UserId::has_form_of_one(self.id.as_str()) {
-            return refuse("u_ and 32 hexadecimal digits is what accounts are called: choose another identifier");
+            return refuse(
+                "u_ and 32 hexadecimal digits is what accounts are called: choose another identifier",
+            );
         }
         if self.token_endpoint_auth_method.uses_secret() != self.secret.is_some() {
             return refuse(

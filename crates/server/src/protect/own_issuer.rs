@@ -26,7 +26,12 @@ pub(crate) async fn register(
 ) -> anyhow::Result<()> {
     let host = resource.as_str().split("://").nth(1).unwrap_or_default();
     let unnamed = || format!("the MCP server at {}", host.trim_end_matches("/mcp"));
-    if let Some(there) = store.list_resources().await?.into_iter().find(|one| one.resource == *resource) {
+    if let Some(there) = store
+        .list_resources()
+        .await?
+        .into_iter()
+        .find(|one| one.resource == *resource)
+    {
         let name = name.map_or_else(|| there.name.clone(), str::to_owned);
         if (&name, scopes) != (&there.name, &*there.scopes)
             && store.describe_resource(resource, &name, scopes).await?

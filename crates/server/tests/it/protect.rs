@@ -1,6 +1,11 @@
 //! `authflow protect`: one command in front of an MCP server.
 
+mod child;
 mod gateway;
+mod mistakes;
+mod other_issuer;
+mod rules;
+mod stdio;
 mod upstream;
 
 use std::time::Duration;

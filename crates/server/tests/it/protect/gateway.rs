@@ -41,6 +41,8 @@ pub(crate) struct Start<'a> {
     pub(crate) arguments: Vec<&'a str>,
     pub(crate) config: &'a str,
     pub(crate) behind: Vec<&'a str>,
+    /// Where it listens; else anywhere.
+    pub(crate) port: Option<u16>,
     /// Without accounts of its own.
     pub(crate) is_beside_another: bool,
 }
@@ -64,7 +66,10 @@ impl<'a> Start<'a> {
     }
 
     pub(crate) fn run_in(self, folder: TempDir) -> anyhow::Result<Gateway> {
-        let port = free_port()?;
+        let port = match self.port {
+            Some(port) => port,
+            None => free_port()?,
+        };
         let mut command = command(folder.path());
         command.args(["protect", "--listen", &format!("127.0.0.1:{port}")]);
         std::fs::write(folder.path().join("authflow.toml"), self.config)?;
@@ -118,7 +123,6 @@ pub(crate) struct Client<'a> {
     gateway: &'a Gateway,
     pub(crate) token: String,
     pub(crate) scope: String,
-    pub(crate) refresh_token: Option<String>,
     pub(crate) client_id: String,
 }
 
@@ -140,6 +144,11 @@ impl Gateway {
 
     pub(crate) fn stop(&mut self) -> anyhow::Result<ExitStatus> {
         self.process.stop(Duration::from_secs(30))
+    }
+
+    /// What a gateway that was stopped leaves behind.
+    pub(crate) fn into_folder(self) -> TempDir {
+        self.folder
     }
 
     /// Asks something of the endpoint, without a token.
@@ -215,7 +224,6 @@ impl Gateway {
             gateway: self,
             token: text(&tokens, "access_token").to_owned(),
             scope: text(&tokens, "scope").to_owned(),
-            refresh_token: tokens["refresh_token"].as_str().map(str::to_owned),
             client_id,
         }
     }
@@ -226,7 +234,6 @@ impl Gateway {
             gateway: self,
             token: token.to_owned(),
             scope: String::new(),
-            refresh_token: None,
             client_id: String::new(),
         }
     }

@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrived {
-    pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) message: Value,
 }
@@ -107,7 +106,6 @@ async fn mcp(State(known): State<Known>, request: Request) -> Response {
     let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let message: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     known.arrived.lock().unwrap().push(Arrived {
-        method: parts.method.clone(),
         headers: parts.headers,
         message: message.clone(),
     });
