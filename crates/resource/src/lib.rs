@@ -26,7 +26,8 @@
 //! # }
 //! ```
 //!
-//! Behind the layer a handler finds out who is calling with [`Caller`].
+//! Behind the layer a handler finds out who is calling with [`Caller`]. Which caller may call which tool is the business of
+//! a second layer, [`AuthorizeTools`]: see [`tool`].
 //!
 //! # Map
 //!
@@ -61,7 +62,7 @@
 //! To add a way of verifying tokens: a file in `verify/` that implements [`TokenVerifier`]; nothing else changes.
 //!
 //! # Security
-//! - A token is checked on every request; a session id proves nothing.
+//! - A token is checked on every request; a session id proves nothing, and [`AuthorizeTools`] binds it to its caller.
 //! - When the check cannot be made, the answer is 503 or 504, never 401 (the client would sign its person in again for
 //!   nothing) and never a guess.
 //! - The `Authorization` header stops at the layer. A handler that calls on needs a token of its own.

@@ -53,7 +53,7 @@ async fn the_token_stops_at_the_layer() {
     }
 }
 
-/// M-011, M-020, M-022, RFC 6750 §3.1: for every method, without an error code.
+/// RP-01, M-011, M-020, M-022, RFC 6750 §3.1: for every method, without an error code.
 #[tokio::test]
 async fn a_request_without_a_token_is_told_how_to_get_one() {
     let (house, peer) = house_where(Answer::Ok(good_answer())).await;
@@ -97,7 +97,7 @@ async fn an_unknown_expired_or_revoked_token_is_refused() {
     assert_eq!(house.runs(), 0);
 }
 
-/// M-020: every question is asked anew.
+/// M-020, M-120: every question is asked anew.
 #[tokio::test]
 async fn a_token_is_refused_from_the_first_request_after_its_revocation() {
     let is_revoked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -158,7 +158,7 @@ async fn a_registered_second_spelling_is_ours_too() {
     assert_eq!(lenient.call_with("t").await.status, StatusCode::OK);
 }
 
-/// M-020, M-122, RFC 9449 §7.1: even when the authorization server says `active`.
+/// RP-18, M-020, M-122, RFC 9449 §7.1: even when the authorization server says `active`.
 #[tokio::test]
 async fn an_active_token_that_does_not_fit_is_refused() {
     for (member, value) in [
