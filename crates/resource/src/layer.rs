@@ -35,6 +35,9 @@ use crate::{
     well_known::WellKnown,
 };
 
+/// What an answer to one caller is to caches that serve several, unless the handler says otherwise (RFC 9111 §3.5).
+const FOR_THE_CALLER_ALONE: HeaderValue = HeaderValue::from_static("private");
+
 /// A layer that lets only requests with a good access token through; made by [`ProtectedResource::builder`].
 ///
 /// Cheap to clone: clones share the verifier and its connections.
@@ -213,7 +216,11 @@ where
                 Err(answer) => return Ok(answer.map(ResponseBody::of_layer)),
             };
             let mut response = inner.call(Request::from_parts(parts, body)).await?;
-            cors::admit(response.headers_mut(), origin.as_ref());
+            let headers = response.headers_mut();
+            cors::admit(headers, origin.as_ref());
+            headers
+                .entry(header::CACHE_CONTROL)
+                .or_insert(FOR_THE_CALLER_ALONE);
             Ok(response.map(ResponseBody::of_inner))
         })
     }

@@ -408,4 +408,54 @@ mod tests {
         let read: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(read["error"], "\u{1f511}\u{e9}\u{2028}\n\u{1}\"\\/");
     }
+    /// What a call writes to the log, of this thread alone.
+    fn log_of(call: impl FnOnce()) -> String {
+        use std::sync::{Arc, Mutex};
+
+        #[derive(Clone, Default)]
+        struct Log(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, call);
+        let written = log.0.lock().unwrap().clone();
+        String::from_utf8(written).unwrap()
+    }
+
+    /// S-303, S-305, S-307: the operator reads what the caller does not.
+    #[test]
+    fn what_was_wrong_is_in_the_log() {
+        let rules = ResponseRules::new("tasks");
+        let long = "x".repeat(5_000);
+        let log = log_of(|| assert!(rules.list(&ApiResponse::success(json!({"other": long}))).is_err()));
+        assert!(
+            log.contains("ERROR") && log.contains("Backend returned tasks in unexpected format"),
+            "{log}"
+        );
+        assert!(
+            log.contains("DEBUG") && log.contains(r#"{\"other\":\"xxx"#),
+            "{log}"
+        );
+        assert!(log.len() < 2_000, "{}", log.len());
+        let log = log_of(|| assert!(rules.list(&ApiResponse::failure("no route to 10.0.0.5")).is_err()));
+        assert!(
+            log.contains("ERROR") && log.contains("no route to 10.0.0.5") && !log.contains("DEBUG"),
+            "{log}"
+        );
+        let log = log_of(|| assert!(rules.list(&ApiResponse::success(json!([1, 2, {}]))).is_ok()));
+        assert!(log.contains("WARN") && log.contains("dropped=2"), "{log}");
+    }
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod cache;
+mod caches;
 mod discovery;
 mod friction;
 #[cfg(feature = "rmcp")]
@@ -19,4 +20,5 @@ mod peer;
 #[cfg(feature = "rmcp")]
 mod rmcp_sdk;
 mod sessions;
+mod several_resources;
 mod tools;
