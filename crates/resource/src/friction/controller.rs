@@ -17,6 +17,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
+    ledger::{Ledger, Passing, ToolState},
     level::FrictionLevel,
     plan::Plan,
     result::{FrictionReason, FrictionResult},
@@ -27,9 +28,6 @@ use super::{
 
 /// Above this friction the level is MEDIUM.
 const MEDIUM_ABOVE: f64 = 0.3;
-
-/// A raised target that is no further above its setting has fallen back.
-const FALLEN_BACK: f64 = 0.001;
 
 /// The friction of one client.
 ///
@@ -62,30 +60,6 @@ pub struct FrictionController {
     saturations: Vec<Saturation>,
 }
 
-/// All that is remembered of a client apart from its last calls.
-#[derive(Clone, Debug)]
-pub(crate) struct Ledger {
-    /// Of the configured tools, in the plan's order.
-    tools: Vec<ToolState>,
-    /// Friction restored for tools that are not configured.
-    others: BTreeMap<Arc<str>, f64>,
-    /// Smoothed rates of the groups, in the plan's order.
-    group_rates: Vec<f64>,
-    calls: u64,
-    budget: f64,
-    /// From when on time passes: the last call.
-    since: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct ToolState {
-    friction: f64,
-    rate: f64,
-    target: f64,
-    saturated_calls: u32,
-    is_saturated: bool,
-}
-
 /// A tool's target has been raised, because its friction was saturated for too long.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Saturation {
@@ -95,50 +69,6 @@ pub struct Saturation {
     pub effective_target: f64,
     /// The target as configured.
     pub original_target: f64,
-}
-
-/// What some time does.
-#[derive(Clone, Copy)]
-struct Passing {
-    /// What is left of friction and rate, 0 to 1.
-    remains: f64,
-    /// Which part of the way a raised target falls back, 0 to 1.
-    falls_back: f64,
-    refill: f64,
-}
-
-impl Passing {
-    const NOTHING: Self = Self {
-        remains: 1.0,
-        falls_back: 0.0,
-        refill: 0.0,
-    };
-
-    fn of(elapsed: Duration, config: &ControllerConfig) -> Self {
-        let seconds = elapsed.as_secs_f64();
-        if seconds <= 0.0 {
-            return Self::NOTHING;
-        }
-        Self {
-            remains: (-config.time_decay_rate * seconds).exp(),
-            falls_back: 1.0 - (-config.target_return_rate * seconds).exp(),
-            refill: config.budget_refill_rate * seconds,
-        }
-    }
-
-    fn pass(self, state: ToolState, target_rate: f64) -> ToolState {
-        ToolState {
-            friction: state.friction * self.remains,
-            rate: state.rate * self.remains,
-            target: state.target + (target_rate - state.target) * self.falls_back,
-            ..state
-        }
-    }
-
-    fn pass_budget(self, budget: f64, config: &ControllerConfig) -> f64 {
-        // A budget that somebody set above the default stays there.
-        budget.max((budget + self.refill).min(config.default_budget))
-    }
 }
 
 impl FrictionController {
@@ -156,18 +86,7 @@ impl FrictionController {
     }
 
     pub(crate) fn of_plan(plan: Arc<Plan>) -> Self {
-        let fresh = |(_, tool): &(_, ToolFrictionConfig)| ToolState {
-            target: tool.target_rate,
-            ..ToolState::default()
-        };
-        let ledger = Ledger {
-            tools: plan.tools.iter().map(fresh).collect(),
-            others: BTreeMap::new(),
-            group_rates: vec![0.0; plan.groups.len()],
-            calls: 0,
-            budget: plan.config.default_budget,
-            since: None,
-        };
+        let ledger = Ledger::new(&plan);
         Self::resume(plan, ledger)
     }
 
@@ -236,20 +155,7 @@ impl FrictionController {
 
     fn pass_time(&mut self, now: Duration) {
         let passing = self.passing(now);
-        let ledger = &mut self.ledger;
-        for (state, (_, tool)) in ledger.tools.iter_mut().zip(&self.plan.tools) {
-            *state = passing.pass(*state, tool.target_rate);
-            let has_fallen_back = (state.target - tool.target_rate).abs() < FALLEN_BACK;
-            let is_saturated = state.friction >= self.plan.config.saturation_threshold;
-            if passing.falls_back > 0.0 && has_fallen_back && !is_saturated {
-                state.target = tool.target_rate;
-                state.is_saturated = false;
-            }
-        }
-        for friction in ledger.others.values_mut() {
-            *friction *= passing.remains;
-        }
-        ledger.budget = passing.pass_budget(ledger.budget, &self.plan.config);
+        self.ledger.pass_time(&self.plan, passing);
     }
 
     fn look(&self, tool: &str, passing: Passing) -> FrictionResult {

@@ -11,6 +11,8 @@
 //! | [`settings`] | what can be set, and what makes no sense |
 //! | `window` | the last calls of a client |
 //! | `controller` | the friction of one client |
+//! | `ledger` | what is remembered of it, and what time does to that |
+//! | `plan` | all settings, looked up quickly |
 //! | `level`, `result`, `status` | what a check says, and how things stand |
 //! | `registry`, `registry_builder` | the friction of all clients |
 //! | `penalty` | what is remembered of clients that had to make room |
@@ -34,6 +36,7 @@ mod guard;
 pub mod justification;
 mod key;
 pub mod layer;
+mod ledger;
 mod level;
 mod penalty;
 mod plan;

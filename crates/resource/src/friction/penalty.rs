@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use hashlink::LinkedHashMap;
 use serde::Deserialize;
 
-use super::controller::Ledger;
+use super::ledger::Ledger;
 
 /// What is kept of a client that had to make room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
