@@ -1,4 +1,4 @@
-//! What is passed on, and to whom: the settings of a [`Proxy`](crate::Proxy).
+//! What is passed on, and to whom: the settings of a [`Proxy`].
 
 use std::{fmt, net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -117,10 +117,13 @@ pub(super) fn start(command: &Command) -> io::Result<Child> {
     reason = "only the names are read, to keep them from the child"
 )]
 fn names_of_secrets() -> impl Iterator<Item = OsString> {
-    std::env::vars_os().map(|(name, _)| name).filter(|name| {
-        let name = name.to_string_lossy();
-        name.starts_with("AUTHFLOW_") || name == "DATABASE_URL" || name == "REDIS_URL"
-    })
+    std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| is_ours_alone(&name.to_string_lossy()))
+}
+
+fn is_ours_alone(name: &str) -> bool {
+    name.starts_with("AUTHFLOW_") || name == "DATABASE_URL" || name == "REDIS_URL"
 }
 
 /// The child and what it started. Dropped before the child was waited for, it is killed.
@@ -156,6 +159,9 @@ async fn keep(mut process: Process, mut group: Group, asked: &Notify, writer: to
         () = asked.notified() => None,
     };
     let status = if let Some(status) = by_itself {
+        // What it started and left behind goes too; its number is not given to a new group while the old one has members,
+        // and not at once when it has none.
+        group.signal(Signal::KILL);
         status
     } else {
         // The writer holds the child's input.
@@ -272,5 +278,49 @@ async fn read_line(
         if is_whole {
             return Ok(Line::Whole);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[test]
+    fn a_child_does_not_get_our_secrets() {
+        for ours in [
+            "AUTHFLOW_SERVER_KEY_FILE",
+            "AUTHFLOW_STORE__URL",
+            "DATABASE_URL",
+            "REDIS_URL",
+        ] {
+            assert!(is_ours_alone(ours), "{ours}");
+        }
+        for theirs in ["PATH", "HOME", "API_KEY", "authflow_x"] {
+            assert!(!is_ours_alone(theirs), "{theirs}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_is_read_up_to_a_limit_and_the_rest_as_another() {
+        let mut source = BufReader::with_capacity(3, &b"short\nmuch too long\nlast"[..]);
+        let mut line = Vec::new();
+        let mut read = Vec::new();
+        loop {
+            let what = match read_line(&mut source, &mut line, 6).await.unwrap() {
+                Line::Whole => "whole",
+                Line::TooLong => "too long",
+                Line::End => break,
+            };
+            read.push((what, String::from_utf8(line.clone()).unwrap()));
+        }
+        let expected = [
+            ("whole", "short\n"),
+            ("too long", "much t"),
+            ("too long", "oo lon"),
+            ("whole", "g\n"),
+            ("whole", "last"),
+        ];
+        assert_eq!(read, expected.map(|(what, text)| (what, text.to_owned())));
     }
 }

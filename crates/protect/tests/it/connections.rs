@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -229,13 +232,37 @@ async fn a_get_is_not_timed_out() {
     assert!(waited.is_err(), "{:?}", waited.map(|answer| answer.status()));
 }
 
+/// Counts itself as long as it lives.
+struct Listening(Arc<AtomicUsize>);
+
+impl Listening {
+    fn among(listeners: &Arc<AtomicUsize>) -> Self {
+        listeners.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(listeners))
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// An upstream over TLS, which prefers HTTP/2 and allows a hundred streams a connection.
-async fn over_tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> std::net::SocketAddr {
-    let app = Router::new().fallback(async |request: Request<Body>| {
+async fn over_tls(
+    certificate: &rcgen::CertifiedKey<rcgen::KeyPair>,
+    listeners: Arc<AtomicUsize>,
+) -> std::net::SocketAddr {
+    let app = Router::new().fallback(async move |request: Request<Body>| {
         assert_eq!(request.version(), Version::HTTP_2);
         if request.method() == http::Method::GET {
             let first = futures_util::stream::once(async { Ok::<_, std::io::Error>("data: hello\n\n") });
-            let forever = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+            let listening = Listening::among(&listeners);
+            let silence = futures_util::stream::poll_fn(move |_| {
+                let _ = &listening;
+                std::task::Poll::Pending
+            });
+            let forever = futures_util::StreamExt::chain(first, silence);
             return crate::support::answer(
                 200,
                 &[("content-type", "text/event-stream")],
@@ -263,7 +290,8 @@ async fn over_tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> std::net
 async fn listeners_beyond_what_one_connection_carries_stop_nobody_else() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let address = over_tls(&certificate).await;
+    let listeners = Arc::default();
+    let address = over_tls(&certificate, Arc::clone(&listeners)).await;
     let url = format!("https://localhost:{}/mcp", address.port());
     let proxy = Proxy::builder(Upstream::http(&url))
         .root_certificates(certificate.cert.pem())
@@ -280,7 +308,10 @@ async fn listeners_beyond_what_one_connection_carries_stop_nobody_else() {
     }
     let answered = within(front.send(request("POST", "/mcp", "{}"))).await;
     assert_eq!(answered.status(), StatusCode::OK);
+    assert_eq!(listeners.load(Ordering::SeqCst), 250);
+    // Streams that are left are reset, and their connections stay.
     drop(listening);
+    until(|| listeners.load(Ordering::SeqCst) == 0).await;
 
     // A certificate that nobody vouches for is no upstream.
     let stranger = Front::before(&url);

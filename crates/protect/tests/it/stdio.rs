@@ -315,12 +315,7 @@ async fn the_child_learns_who_calls_and_a_client_cannot_say_it() {
     let names = in_session(&session, "POST", call(&json!(2), "environment", &json!({})));
     let (_, body) = json(front.send(names).await).await;
     let names = body["result"].as_array().unwrap();
-    assert!(
-        names
-            .iter()
-            .all(|name| !name.as_str().unwrap().starts_with("AUTHFLOW_"))
-    );
-    assert!(names.contains(&json!("CHILD")));
+    assert!(names.contains(&json!("CHILD")) && names.contains(&json!("PATH")));
 }
 
 #[tokio::test]
@@ -555,4 +550,42 @@ async fn what_is_no_message_is_refused() {
         front.send(request("POST", "/mcp/sub", "{}")).await.status(),
         StatusCode::NOT_FOUND
     );
+}
+
+/// A child that ignores all that it is asked, and what it has started, end when the client leaves the handshake.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_child_that_does_not_want_to_end_is_ended_with_what_it_started() {
+    let notes = std::env::temp_dir().join(format!("protect-stubborn-{}", std::process::id()));
+    std::fs::create_dir_all(&notes).unwrap();
+    let script = r#"trap "" TERM; sleep 1000 & echo $! $$ > "$NOTES/new"; mv "$NOTES/new" "$NOTES/pids"
+        while :; do sleep 1; done"#;
+    let stubborn = note_in(Upstream::command("sh", ["-c", script]), &notes);
+    let front = Front::of(Proxy::builder(stubborn).build().unwrap());
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}).to_string();
+    let asking = tokio::spawn(async move { front.send(request("POST", "/mcp", hello)).await.status() });
+    until(|| notes.join("pids").exists()).await;
+    let pids = std::fs::read_to_string(notes.join("pids")).unwrap();
+    let lives = |pid: &str| std::path::Path::new("/proc").join(pid).exists();
+    assert!(pids.split_whitespace().all(lives), "{pids}");
+    asking.abort();
+    until(|| !pids.split_whitespace().any(lives)).await;
+    std::fs::remove_dir_all(&notes).unwrap();
+}
+
+/// A child that ends and leaves somebody behind who holds its output does not keep the session alive.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_child_leaves_behind_is_ended_too() {
+    let notes = std::env::temp_dir().join(format!("protect-left-{}", std::process::id()));
+    std::fs::create_dir_all(&notes).unwrap();
+    let script = r#"sleep 1000 & echo $! > "$NOTES/pids""#;
+    let leaves = note_in(Upstream::command("sh", ["-c", script]), &notes);
+    let front = Front::of(Proxy::builder(leaves).build().unwrap());
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}).to_string();
+    let answered = within(front.send(request("POST", "/mcp", hello))).await;
+    assert_eq!(answered.status(), StatusCode::BAD_GATEWAY);
+    let left = std::fs::read_to_string(notes.join("pids")).unwrap();
+    until(|| !std::path::Path::new("/proc").join(left.trim()).exists()).await;
+    std::fs::remove_dir_all(&notes).unwrap();
 }
