@@ -63,7 +63,9 @@ pub fn resource_address(server_url: &str) -> String {
         text.push_str(&address.scheme);
         text.push(':');
     }
-    if !address.authority.is_empty() {
+    let is_empty_of_the_web = matches!(address.scheme.as_str(), "http" | "https")
+        && (address.path.is_empty() || address.path.starts_with('/'));
+    if !address.authority.is_empty() || is_empty_of_the_web {
         text.push_str("//");
         text.push_str(&address.authority);
     }
@@ -238,6 +240,7 @@ mod tests {
             (" https://mcp.example.com ", "https://mcp.example.com "),
             ("https://USER@MCP.example.com", "https://user@mcp.example.com"),
             ("urn:x:Y#f", "urn:x:Y"),
+            ("HTTP://", "http://"),
             ("", ""),
         ] {
             assert_eq!(resource_address(written), kept);

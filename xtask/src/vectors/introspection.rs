@@ -8,7 +8,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mcp_authflow_resource::audience::resource_address;
@@ -31,19 +31,19 @@ const TIME_LIMIT: Duration = Duration::from_millis(250);
 /// Makes the call, if it is one of these.
 pub(super) async fn call(case: &Case, _rig: &Rig) -> Option<Value> {
     match case.call.as_str() {
-        "verifier_new" => Some(made(case.arg("config")).await),
+        "verifier_new" => made(case.arg("config")).await,
         "verify_trace" => trace(case).await,
         "resource_matches" => Some(json!({"value": matches(case)})),
         _ => None,
     }
 }
 
-async fn made(config: &Value) -> Value {
-    let server = Server::reserve().await;
-    match Verifier::new(config, &server, &Clocks::default()) {
+async fn made(config: &Value) -> Option<Value> {
+    let server = Server::reserve().await?;
+    Some(match Verifier::new(config, &server, &Clocks::default()) {
         Ok(verifier) => json!({"value": {"resource_url": verifier.resource}}),
         Err(error) => error,
-    }
+    })
 }
 
 fn matches(case: &Case) -> bool {
@@ -67,7 +67,7 @@ fn texts(value: &Value) -> Option<Vec<String>> {
 }
 
 async fn trace(case: &Case) -> Option<Value> {
-    let server = Server::reserve().await;
+    let server = Server::reserve().await?;
     let clocks = Clocks::default();
     let verifier = match Verifier::new(case.arg("config"), &server, &clocks) {
         Ok(verifier) => verifier,
@@ -81,11 +81,8 @@ async fn trace(case: &Case) -> Option<Value> {
             steps.push(json!({"value": verifier.kept()}));
         } else {
             let behaviour = Behaviour::read(&step["answer"])?;
-            steps.push(
-                verifier
-                    .step(step["token"].as_str()?, behaviour, &server, is_shown)
-                    .await,
-            );
+            let token = step["token"].as_str()?;
+            steps.push(verifier.step(token, behaviour, &server, is_shown).await?);
         }
     }
     Some(json!({ "steps": steps }))
@@ -168,10 +165,16 @@ impl Verifier {
         self.memory.as_ref().map_or(0, Cached::len)
     }
 
-    async fn step(&self, token: &str, behaviour: Behaviour, server: &Server, is_shown: bool) -> Value {
+    async fn step(
+        &self,
+        token: &str,
+        behaviour: Behaviour,
+        server: &Server,
+        is_shown: bool,
+    ) -> Option<Value> {
         let may_not_be_reached = matches!(behaviour, Behaviour::Absent | Behaviour::Deaf);
         let failed = self.asks.failed.load(Ordering::SeqCst);
-        let open = server.behave(behaviour).await;
+        let open = server.behave(behaviour).await?;
         let outcome = match &self.memory {
             Some(memory) => memory.verify(token).await,
             None => self.asks.verify(token).await,
@@ -187,7 +190,7 @@ impl Verifier {
             step["request"] = question.shown(&self.endpoint);
             step["client"] = json!({"tls_verify": true, "time_limit": TIME_LIMIT.as_secs_f64(), "follow_redirects": false});
         }
-        step
+        Some(step)
     }
 
     /// The record of the Python package, if the token is good here and now.
@@ -290,22 +293,21 @@ impl Behaviour {
             .flatten()
             .map(|(name, value)| Some((name.as_str(), value.as_str()?)))
             .collect::<Option<_>>()?;
-        let mut text = format!("HTTP/1.1 {status} -\r\n");
+        let mut lines = vec![format!("HTTP/1.1 {status} -")];
         // A case that names no media type is about something else.
         if !headers
             .iter()
             .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
         {
-            text.push_str("content-type: application/json\r\n");
+            lines.push("content-type: application/json".to_owned());
         }
-        for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        if status == 204 {
-            text.push_str("\r\n");
+        lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
+        let text = if status == 204 {
+            format!("{}\r\n\r\n", lines.join("\r\n"))
         } else {
-            text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
-        }
+            lines.push(format!("content-length: {}", body.len()));
+            format!("{}\r\n\r\n{body}", lines.join("\r\n"))
+        };
         Some(Self::Answer(text))
     }
 }
@@ -355,13 +357,11 @@ struct Open {
 }
 
 impl Server {
-    async fn reserve() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port on loopback");
-        Self {
-            address: listener.local_addr().expect("a port that was bound"),
-        }
+    async fn reserve() -> Option<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.ok()?;
+        Some(Self {
+            address: listener.local_addr().ok()?,
+        })
     }
 
     /// The address of the case with this server in its place.
@@ -372,24 +372,24 @@ impl Server {
         format!("http://{}{path}{}", self.address, query.unwrap_or_default())
     }
 
-    async fn behave(&self, behaviour: Behaviour) -> Open {
+    async fn behave(&self, behaviour: Behaviour) -> Option<Open> {
         let questions = Arc::default();
         let mut crowd = Vec::new();
         let serves = match behaviour {
             Behaviour::Absent => None,
             Behaviour::Deaf => {
-                let listener = self.listen(1);
+                let listener = self.listen(1)?;
                 // Linux lets one more wait than was asked for; whoever comes later is not heard.
                 for _ in 0..2 {
-                    crowd.push(TcpStream::connect(self.address).await.expect("room for two"));
+                    crowd.push(TcpStream::connect(self.address).await.ok()?);
                 }
                 Some(tokio::spawn(async move {
                     let _listener = listener;
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }))
             }
             answers => {
-                let listener = self.listen(64);
+                let listener = self.listen(64)?;
                 Some(tokio::spawn(serve(
                     listener,
                     answers.into(),
@@ -397,18 +397,19 @@ impl Server {
                 )))
             }
         };
-        Open {
+        Some(Open {
             serves,
             questions,
             _crowd: crowd,
-        }
+        })
     }
 
-    fn listen(&self, waiting: u32) -> TcpListener {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_reuseaddr(true).expect("a port may be bound again");
-        socket.bind(self.address).expect("the port is the case's");
-        socket.listen(waiting).expect("it may be listened on")
+    fn listen(&self, waiting: u32) -> Option<TcpListener> {
+        let socket = TcpSocket::new_v4().ok()?;
+        // The port was just used.
+        socket.set_reuseaddr(true).ok()?;
+        socket.bind(self.address).ok()?;
+        socket.listen(waiting).ok()
     }
 }
 
@@ -420,8 +421,12 @@ impl Open {
             // Once the task is gone, so are its listener and its connections.
             let _cancelled = serves.await;
         }
-        self.questions.lock().expect("no panic while it was held").clone()
+        lock(&self.questions).clone()
     }
+}
+
+fn lock(questions: &Mutex<Vec<Question>>) -> MutexGuard<'_, Vec<Question>> {
+    questions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn serve(listener: TcpListener, behaviour: Arc<Behaviour>, questions: Arc<Mutex<Vec<Question>>>) {
@@ -441,10 +446,7 @@ async fn converse(
     questions: Arc<Mutex<Vec<Question>>>,
 ) {
     while let Some(question) = read_question(&mut connection).await {
-        questions
-            .lock()
-            .expect("no panic while it was held")
-            .push(question);
+        lock(&questions).push(question);
         let said = match &*behaviour {
             Behaviour::Answer(text) => text.as_str(),
             Behaviour::Babbling => "SSH-2.0-OpenSSH_9.9\r\n\r\n",
