@@ -194,8 +194,7 @@ impl Config {
         let trusted_proxies: TrustedProxies = read.with("trusted_proxies", "", |text| {
             TrustedProxies::parse(text).map_err(|error| error.to_string())
         })?;
-        let certificate = read.optional("tls.certificate_file")?;
-        let key = read.optional("tls.key_file")?;
+        let tls = read_tls(&mut read)?;
         let templates_dir = read.optional("templates_dir")?.map(PathBuf::from);
         let redis = read_redis(&mut read)?;
         let nodes = read.integer("nodes", 1, 1..=1_000)?;
@@ -218,16 +217,6 @@ impl Config {
             Duration::from_secs(20),
             Duration::ZERO..=Duration::from_secs(300),
         )?;
-
-        let tls = match (certificate, key) {
-            (Some(certificate), Some(key)) => Some(TlsFiles {
-                certificate: certificate.into(),
-                key: key.into(),
-            }),
-            (None, None) => None,
-            (Some(_), None) => return Err(ConfigError::incomplete("tls.key_file", "tls.certificate_file")),
-            (None, Some(_)) => return Err(ConfigError::incomplete("tls.certificate_file", "tls.key_file")),
-        };
         let effective = read.finish()?;
 
         check_transport(&issuer, listen, tls.is_some(), behind_tls_proxy, &trusted_proxies)?;
@@ -279,6 +268,13 @@ impl Config {
                 self.issuer
             ));
         }
+        if self.protect.may_be_plain {
+            dangers.push(format!(
+                "{} = true: whoever is on the way to the MCP server reads and changes every call and answer; use https and \
+                 leave it out",
+                protect::PLAIN_HTTP
+            ));
+        }
         if !self.fetch_networks.is_empty() {
             let networks: Vec<String> = self.fetch_networks.iter().map(ToString::to_string).collect();
             dangers.push(format!(
@@ -288,6 +284,20 @@ impl Config {
             ));
         }
         dangers
+    }
+}
+
+fn read_tls(read: &mut Reader) -> Result<Option<TlsFiles>, ConfigError> {
+    let certificate = read.optional("tls.certificate_file")?;
+    let key = read.optional("tls.key_file")?;
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+        })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::incomplete("tls.key_file", "tls.certificate_file")),
+        (None, Some(_)) => Err(ConfigError::incomplete("tls.certificate_file", "tls.key_file")),
     }
 }
 

@@ -5,9 +5,10 @@ use std::{ffi::OsString, net::TcpListener, path::PathBuf, sync::Arc};
 use axum::{Json, Router, middleware, response::IntoResponse, routing::get};
 use clap::Args;
 use http::{StatusCode, header};
+use mcp_authflow::port::Store;
 use mcp_authflow_axum::ClientAddress;
 use mcp_authflow_protect::{IdentitySigner, Proxy, Upstream};
-use mcp_authflow_resource::{TokenVerifier, friction::FrictionGuard};
+use mcp_authflow_resource::{Cached, Caching, TokenVerifier, friction::FrictionGuard};
 use mcp_authflow_types::{Issuer, Resource};
 use tokio::sync::watch;
 
@@ -139,7 +140,7 @@ impl Protect {
         }
         let shared = Shared::connect(&config).await?;
         let server = opened.server(&config, &shared);
-        let gateway = Gateway::open(
+        let mut gateway = Gateway::open(
             &config,
             behind,
             resource.clone(),
@@ -158,6 +159,7 @@ impl Protect {
             gateway.doorway.authority.scopes(),
         )
         .await?;
+        gateway.store = Some(opened.store.clone());
         let people = People::new(
             server.clone(),
             opened.accounts.clone(),
@@ -197,7 +199,13 @@ async fn beside_other_issuer(
         session_key: key.digest(SESSIONS)?,
         signer: key,
     };
-    let gateway = Gateway::open(&config, behind, resource, &issuer, verifier.clone(), keys).await?;
+    let cache = config.protect.introspection_cache;
+    let checked: Arc<dyn TokenVerifier> = if cache.is_zero() {
+        verifier.clone()
+    } else {
+        Arc::new(Cached::new(verifier.clone(), Caching::for_at_most(cache))?)
+    };
+    let gateway = Gateway::open(&config, behind, resource, &issuer, checked, keys).await?;
     let draining = Draining::default();
     let routes = health::router_without_store(draining.clone()).route(
         "/jwks",
@@ -255,6 +263,8 @@ struct Gateway {
     shown: String,
     is_sse: bool,
     found: Option<Found>,
+    /// Where the MCP server stands under its name, when that is here.
+    store: Option<Arc<dyn Store>>,
 }
 
 impl Gateway {
@@ -267,22 +277,35 @@ impl Gateway {
         verifier: Arc<dyn TokenVerifier>,
         keys: Keys,
     ) -> anyhow::Result<Self> {
-        let mut proxy = Proxy::builder(behind.upstream)
+        let protect = &config.protect;
+        let upstream = behind
+            .upstream
+            .max_children(usize::try_from(protect.max_children)?)
+            .idle_after(protect.idle_children);
+        let mut proxy = Proxy::builder(upstream)
             .public_origin(origin(config))
+            .answer_within(protect.answer_within)
             .client_address(|extensions| extensions.get().map(|ClientAddress(address)| *address));
-        if config.protect.identity_header {
+        for header in &protect.headers {
+            proxy = proxy.header(&header.name, &*header.value);
+        }
+        if protect.may_be_plain {
+            proxy = proxy.dangerous_allow_plain_http();
+        }
+        if protect.identity_header {
             proxy = proxy.identity(keys.signer);
         }
         let doorway = Doorway {
             resource,
             issuer: issuer.clone(),
             verifier,
-            authority: Authority::new(&config.protect)?,
+            authority: Authority::new(protect)?,
             proxy: proxy.build()?,
-            name: config.protect.name.clone(),
-            allowed_origins: config.protect.allowed_origins.clone(),
-            hides_forbidden: config.protect.hide_forbidden_tools,
-            friction: match &config.protect.friction {
+            name: protect.name.clone(),
+            allowed_origins: protect.allowed_origins.clone(),
+            aliases: protect.aliases,
+            hides_forbidden: protect.hide_forbidden_tools,
+            friction: match &protect.friction {
                 Some(friction) => Some(FrictionGuard::new(friction.registry()?)),
                 None => None,
             },
@@ -302,6 +325,7 @@ impl Gateway {
             shown: behind.shown,
             is_sse: behind.is_sse,
             found,
+            store: None,
         })
     }
 
@@ -340,7 +364,10 @@ impl Gateway {
         greeting.await?;
         // Last, since this is what scripts wait for.
         say(format_args!("authflow listening on {}", origin(config)))?;
-        let watch = Watch::new(self.doorway, door, config.protect.reread_tools, self.found)?;
+        let mut watch = Watch::new(self.doorway, door, config.protect.reread_tools, self.found)?;
+        if let Some(store) = self.store {
+            watch = watch.telling(store);
+        }
         let watching = tokio::spawn(watch.run());
         running.await?;
         watching.abort();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
-use mcp_authflow_resource::tool::ArgumentPattern;
+use mcp_authflow_resource::{tool::ArgumentPattern, well_known::AuthorizationServerAliases};
 use mcp_authflow_types::{
     ClientId, ClientSecret, Issuer, Scope, ScopeToken, scope::OFFLINE_ACCESS, uri::Uri,
 };
@@ -38,6 +38,19 @@ pub(crate) struct Protect {
     pub(crate) reread_tools: Duration,
     /// Whether the upstream is told who calls.
     pub(crate) identity_header: bool,
+    /// How long the upstream may take to answer; nothing: as long as it likes.
+    pub(crate) answer_within: Option<Duration>,
+    /// Headers that every request to the upstream gets.
+    pub(crate) headers: Vec<UpstreamHeader>,
+    /// Whether an upstream in plain http may be anywhere.
+    pub(crate) may_be_plain: bool,
+    /// The most children of a server over stdio, and how long one may idle.
+    pub(crate) max_children: u32,
+    pub(crate) idle_children: Duration,
+    /// How long a good token of a separate authorization server is not asked about again.
+    pub(crate) introspection_cache: Duration,
+    /// Whether clients of 2025-03-26 find that server by our address.
+    pub(crate) aliases: AuthorizationServerAliases,
     /// Origins of browser pages that may call, beside the own one.
     pub(crate) allowed_origins: Vec<String>,
 }
@@ -151,6 +164,32 @@ struct ToolTable {
     unless: BTreeMap<String, toml::Value>,
 }
 
+/// `[[protect.header]]`
+#[derive(Clone)]
+pub(crate) struct UpstreamHeader {
+    pub(crate) name: String,
+    pub(crate) value: Zeroizing<String>,
+}
+
+impl fmt::Debug for UpstreamHeader {
+    /// Shows no value: it may be a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamHeader")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderTable {
+    name: String,
+    value_file: PathBuf,
+}
+
+/// Whoever is on the way reads and changes what passes.
+pub(super) const PLAIN_HTTP: &str = "protect.dangerous_allow_plain_http";
+const HEADER: &str = "protect.header";
 const SCOPE: &str = "protect.scope";
 const TOOL: &str = "protect.tool";
 const CLIENT_ID: &str = "protect.introspection_client_id";
@@ -206,6 +245,30 @@ impl Protect {
             Duration::from_secs(5)..=Duration::from_secs(86_400),
         )?;
         let identity_header = read.boolean("protect.identity_header", true)?;
+        let second = Duration::from_secs(1);
+        let answer_within = read.duration(
+            "protect.answer_within",
+            600 * second,
+            Duration::ZERO..=86_400 * second,
+        )?;
+        let headers = read_headers(read)?;
+        let may_be_plain = read.boolean(PLAIN_HTTP, false)?;
+        let max_children = read.integer("protect.max_children", 64, 1..=10_000)?;
+        let idle_children = read.duration("protect.idle_children", 600 * second, second..=86_400 * second)?;
+        let introspection_cache = read.duration(
+            "protect.introspection_cache",
+            Duration::ZERO,
+            Duration::ZERO..=300 * second,
+        )?;
+        let aliases = match read.one_of(
+            "protect.authorization_server_aliases",
+            "off",
+            &["off", "redirect", "copy"],
+        )? {
+            "redirect" => AuthorizationServerAliases::Redirect,
+            "copy" => AuthorizationServerAliases::Copy,
+            _ => AuthorizationServerAliases::Off,
+        };
         let allowed_origins = read.with("protect.allowed_origins", "", |text| {
             let origins = text.split(',').map(str::trim).filter(|one| !one.is_empty());
             Ok(origins.map(str::to_owned).collect())
@@ -229,6 +292,13 @@ impl Protect {
             hide_forbidden_tools,
             reread_tools,
             identity_header,
+            answer_within: Some(answer_within).filter(|limit| !limit.is_zero()),
+            headers,
+            may_be_plain,
+            max_children,
+            idle_children,
+            introspection_cache,
+            aliases,
             allowed_origins,
         };
         // That scopes and rules fit together is found out here, and not at the first call of a tool.
@@ -283,6 +353,18 @@ fn read_credentials(read: &mut Reader) -> Result<Option<IntrospectionCredentials
         (Some(_), None) => Err(ConfigError::incomplete(SECRET_FILE, CLIENT_ID)),
         (None, Some(_)) => Err(ConfigError::incomplete(CLIENT_ID, SECRET_FILE)),
     }
+}
+
+fn read_headers(read: &mut Reader) -> Result<Vec<UpstreamHeader>, ConfigError> {
+    read.tables(HEADER, MAX_RULES, |table: HeaderTable| {
+        let value = std::fs::read_to_string(&table.value_file)
+            .map(Zeroizing::new)
+            .map_err(|error| format!("cannot read {}: {error}", table.value_file.display()))?;
+        Ok(UpstreamHeader {
+            name: table.name,
+            value: Zeroizing::new(value.trim().to_owned()),
+        })
+    })
 }
 
 fn read_scopes(read: &mut Reader) -> Result<Vec<ScopeRule>, ConfigError> {

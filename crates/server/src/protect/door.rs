@@ -18,14 +18,14 @@ use mcp_authflow_protect::Proxy;
 use mcp_authflow_resource::{
     AuthorizeTools, InvalidProtection, ProtectedResource, TokenVerifier, VerifiedToken, VerifyError,
     friction::{FrictionGuard, FrictionLayer},
+    well_known::AuthorizationServerAliases,
 };
-use mcp_authflow_types::{ClientId, Issuer, Resource};
+use mcp_authflow_types::{ClientId, Issuer, Resource, hex};
 use tokio::sync::watch;
 use tower::{Layer as _, Service, ServiceExt as _, util::BoxCloneSyncService};
 
 use super::{
     authority::Authority,
-    own_issuer::hex,
     survey::{Found, Survey},
 };
 use crate::system::SystemEntropy;
@@ -40,6 +40,7 @@ pub(crate) struct Doorway {
     pub(crate) proxy: Proxy,
     pub(crate) name: Option<String>,
     pub(crate) allowed_origins: Vec<String>,
+    pub(crate) aliases: AuthorizationServerAliases,
     pub(crate) hides_forbidden: bool,
     /// Keeps count of the calls, whichever door they come through.
     pub(crate) friction: Option<FrictionGuard>,
@@ -86,7 +87,7 @@ impl Doorway {
 
     /// Whoever asks for the tools, with a pass of its own: nobody else knows it, and no path leads there.
     pub(crate) fn survey(&self) -> Result<Survey, InvalidProtection> {
-        let pass = hex(&(&SystemEntropy as &dyn Entropy).draw::<32>());
+        let pass = hex::encode(&(&SystemEntropy as &dyn Entropy).draw::<32>());
         let verifier = Pass {
             pass: pass.clone(),
             resource: self.resource.clone(),
@@ -109,6 +110,7 @@ impl Doorway {
 
     fn builder(&self) -> mcp_authflow_resource::Builder {
         ProtectedResource::builder(self.resource.as_str(), self.issuer.as_str())
+            .authorization_server_aliases(self.aliases)
     }
 }
 

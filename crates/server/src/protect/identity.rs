@@ -16,11 +16,11 @@ use mcp_authflow::{
 };
 use mcp_authflow_jose::{Algorithm, ServerKey, SigningKey};
 use mcp_authflow_protect::{CannotSign, Identity, IdentitySigner, identity::IDENTITY_TYP};
+use mcp_authflow_types::hex;
 use serde_json::{Value, json};
 use sha2::Digest as _;
 use zeroize::Zeroizing;
 
-use super::own_issuer::hex;
 use crate::{
     system::{SystemClock, SystemEntropy},
     wire::make_private_folder,
@@ -86,7 +86,7 @@ impl IdentitySigner for OwnKey {
 }
 
 fn claims(identity: &Identity, issuer: &str) -> Value {
-    let jti = hex(&(&SystemEntropy as &dyn Entropy).draw::<16>());
+    let jti = hex::encode(&(&SystemEntropy as &dyn Entropy).draw::<16>());
     Value::Object(identity.claims(issuer, SystemClock.now(), &jti))
 }
 
@@ -123,7 +123,7 @@ fn make(file: &Path) -> anyhow::Result<SigningKey> {
         .create_new(true)
         .mode(0o600)
         .open(file)
-        .and_then(|mut opened| opened.write_all(&&der).and_then(|()| opened.sync_all()));
+        .and_then(|mut opened| opened.write_all(&der).and_then(|()| opened.sync_all()));
     match written {
         Ok(()) => Ok(key),
         // Another process made it at this very moment: its key is the one.

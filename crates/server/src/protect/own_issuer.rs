@@ -7,7 +7,7 @@ use mcp_authflow::{
     record::ScopeDescription,
 };
 use mcp_authflow_resource::{CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
-use mcp_authflow_types::{ClientId, ClientSecret, Resource, introspection::ActiveToken};
+use mcp_authflow_types::{ClientId, ClientSecret, Resource, hex, introspection::ActiveToken};
 
 use crate::{
     cli::resource::{self, NewResource},
@@ -43,7 +43,7 @@ pub(crate) async fn register(
     let name = name.map_or_else(unnamed, str::to_owned);
     let client_id = ClientId::parse(&format!(
         "protect-{}",
-        hex(&(&SystemEntropy as &dyn Entropy).draw::<8>())
+        hex::encode(&(&SystemEntropy as &dyn Entropy).draw::<8>())
     ))?;
     let new = NewResource {
         resource: resource.clone(),
@@ -61,11 +61,6 @@ pub(crate) async fn register(
         AddResource::Taken => Ok(()),
         AddResource::ClientTaken => anyhow::bail!("the identifier {client_id} is taken"),
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Looks tokens up in the own store.

@@ -1,12 +1,13 @@
 //! Reads the tools again and again: soon while the MCP server is not up, now and then while it is.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use mcp_authflow::port::Entropy;
+use mcp_authflow::port::{Entropy, Store};
 use mcp_authflow_resource::InvalidProtection;
 
 use super::{
     door::{Door, Doorway},
+    own_issuer::register,
     survey::{Found, Survey},
 };
 use crate::system::SystemEntropy;
@@ -22,6 +23,7 @@ pub(crate) struct Watch {
     door: Door,
     every: Duration,
     known: Option<Found>,
+    store: Option<Arc<dyn Store>>,
 }
 
 impl Watch {
@@ -37,7 +39,14 @@ impl Watch {
             door,
             every,
             known,
+            store: None,
         })
+    }
+
+    /// Tells the store what the MCP server calls itself, once that is known.
+    pub(crate) fn telling(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
     }
 
     /// Watches for as long as the process runs.
@@ -55,7 +64,7 @@ impl Watch {
                     is_told = false;
                     wait = self.every;
                     if self.known.as_ref() != Some(&found) {
-                        self.take(found);
+                        self.take(found).await;
                     }
                 }
                 Err(error) => {
@@ -74,17 +83,25 @@ impl Watch {
         }
     }
 
-    fn take(&mut self, found: Found) {
+    async fn take(&mut self, found: Found) {
         match self.doorway.hang(Some(&found)) {
             Ok(hung) => {
                 tracing::info!(tools = found.tools.len(), "the MCP server's tools were read anew");
                 self.door.replace(hung);
-                self.known = Some(found);
             }
             Err(error) => {
-                tracing::error!(%error, "the tools that were read cannot be protected; the old rules stay")
+                tracing::error!(%error, "the tools that were read cannot be protected; the old rules stay");
+                return;
             }
         }
+        if let Some(store) = &self.store {
+            let name = self.doorway.name.as_deref().or(found.name.as_deref());
+            let scopes = self.doorway.authority.scopes();
+            if let Err(error) = register(&**store, &self.doorway.resource, name, scopes).await {
+                tracing::warn!(%error, "the store cannot be told of the MCP server's name");
+            }
+        }
+        self.known = Some(found);
     }
 }
 

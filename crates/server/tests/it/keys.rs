@@ -219,7 +219,7 @@ async fn nodes_prove_each_others_tokens() {
     }
 }
 
-/// What is wrong is said before anything is changed.
+/// RP-19: no client may be called as accounts are. What is wrong is said before anything is changed.
 #[test]
 fn nonsense_is_refused_with_the_remedy() {
     let server = builder().start().unwrap();
@@ -233,6 +233,19 @@ fn nonsense_is_refused_with_the_remedy() {
             "there is no key unknown; see authflow keys list",
         ),
         (&["keys", "retire", "-unknown"], "there is no key -unknown"),
+        (
+            &[
+                "client",
+                "add",
+                "--name",
+                "x",
+                "--redirect-uri",
+                "https://x.example/cb",
+                "--id",
+                "u_0123456789abcdef0123456789abcdef",
+            ],
+            "is what accounts are called",
+        ),
         (
             &[
                 "resource",

@@ -6,6 +6,7 @@ mod mistakes;
 mod other_issuer;
 mod rules;
 mod stdio;
+mod transports;
 mod upstream;
 
 use std::time::Duration;
@@ -51,7 +52,7 @@ async fn one_command_puts_sign_in_in_front_of_an_mcp_server() {
     let identity = identity(&gateway, call.headers["authflow-identity"].to_str().unwrap()).await;
     assert_eq!(identity["iss"], gateway.origin);
     assert_eq!(identity["aud"], upstream.url());
-    assert_eq!(identity["client_id"], client.client_id);
+    assert_eq!(identity["client_id"], client.id);
     assert_eq!(identity["username"], "alice");
     assert_eq!(identity["scope"], "tools:read");
     assert!(text(&identity, "sub").starts_with("u_"), "{identity}");
@@ -171,7 +172,7 @@ async fn a_revoked_token_is_refused_at_once() {
     let gateway = gateway(&upstream);
     let client = gateway.sign_in(None).await;
     assert_eq!(client.call("read_note", json!({})).await.status(), 200);
-    let form = [("token", client.token.as_str()), ("client_id", &client.client_id)];
+    let form = [("token", client.token.as_str()), ("client_id", &client.id)];
     let revoked = gateway
         .http
         .post(format!("{}/revoke", gateway.origin))

@@ -102,6 +102,10 @@ impl<'a> Start<'a> {
 }
 
 /// The binary in a folder of its own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the tests' own environment sets is no setting of the gateway"
+)]
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_authflow"));
     for (name, _) in std::env::vars_os() {
@@ -123,7 +127,7 @@ pub(crate) struct Client<'a> {
     gateway: &'a Gateway,
     pub(crate) token: String,
     pub(crate) scope: String,
-    pub(crate) client_id: String,
+    pub(crate) id: String,
 }
 
 impl Gateway {
@@ -224,7 +228,7 @@ impl Gateway {
             gateway: self,
             token: text(&tokens, "access_token").to_owned(),
             scope: text(&tokens, "scope").to_owned(),
-            client_id,
+            id: client_id,
         }
     }
 
@@ -234,7 +238,7 @@ impl Gateway {
             gateway: self,
             token: token.to_owned(),
             scope: String::new(),
-            client_id: String::new(),
+            id: String::new(),
         }
     }
 }

@@ -14,6 +14,7 @@ fn run(arguments: &[&str], config: &str) -> (i32, String) {
     (output.status.code().unwrap_or(-1), said)
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn a_mistake_is_told_with_its_place_and_the_remedy() {
     const URL: &str = "http://127.0.0.1:9/mcp";

@@ -116,7 +116,7 @@ async fn people_sign_in_at_the_other_server_and_it_is_asked_about_every_token() 
     server.start_again().unwrap();
     assert_eq!(client.call("read_note", json!({})).await.status(), 200);
     assert_eq!(upstream.calls().len(), 2);
-    let form = [("token", client.token.as_str()), ("client_id", &client.client_id)];
+    let form = [("token", client.token.as_str()), ("client_id", &client.id)];
     gateway
         .http
         .post(server.url("/revoke"))

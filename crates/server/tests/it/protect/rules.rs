@@ -146,8 +146,8 @@ async fn a_restart_with_other_rules_ends_no_token() {
     let config = "[[protect.scope]]\nname = \"notes:admin\"\ndescription = \"Manage all notes\"\n\
                   [[protect.tool]]\nname = \"delete_note\"\nscope = \"notes:admin\"\n";
     let second = Start {
-        port,
         config,
+        port,
         ..Start::before(&url)
     }
     .run_in(folder)

@@ -57,7 +57,7 @@ async fn one_command_starts_and_protects_a_server_over_stdio() {
     let claims = identity(&gateway, token).await;
     assert_eq!(
         (&claims["username"], &claims["client_id"]),
-        (&json!("alice"), &json!(client.client_id))
+        (&json!("alice"), &json!(client.id))
     );
     assert!(claims["aud"].as_str().unwrap().starts_with("stdio:"), "{claims}");
 
