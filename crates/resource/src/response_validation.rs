@@ -439,8 +439,9 @@ mod tests {
     #[test]
     fn what_was_wrong_is_in_the_log() {
         let rules = ResponseRules::new("tasks");
-        let long = "x".repeat(5_000);
-        let log = log_of(|| assert!(rules.list(&ApiResponse::success(json!({"other": long}))).is_err()));
+        let payload = "x".repeat(5_000);
+        let wrong = ApiResponse::success(json!({"other": payload}));
+        let log = log_of(|| drop(rules.list(&wrong).unwrap_err()));
         assert!(
             log.contains("ERROR") && log.contains("Backend returned tasks in unexpected format"),
             "{log}"
@@ -450,12 +451,14 @@ mod tests {
             "{log}"
         );
         assert!(log.len() < 2_000, "{}", log.len());
-        let log = log_of(|| assert!(rules.list(&ApiResponse::failure("no route to 10.0.0.5")).is_err()));
+        let failed = ApiResponse::failure("no route to 10.0.0.5");
+        let log = log_of(|| drop(rules.list(&failed).unwrap_err()));
         assert!(
             log.contains("ERROR") && log.contains("no route to 10.0.0.5") && !log.contains("DEBUG"),
             "{log}"
         );
-        let log = log_of(|| assert!(rules.list(&ApiResponse::success(json!([1, 2, {}]))).is_ok()));
+        let mixed = ApiResponse::success(json!([1, 2, {}]));
+        let log = log_of(|| drop(rules.list(&mixed).unwrap()));
         assert!(log.contains("WARN") && log.contains("dropped=2"), "{log}");
     }
 }

@@ -300,9 +300,10 @@ impl Host {
 
 /// Host and port as written.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), UnsafeUrl> {
-    let end = match authority.starts_with('[') {
-        true => authority.find(']').ok_or(UnsafeUrl::Host)? + 1,
-        false => authority.find(':').unwrap_or(authority.len()),
+    let end = if authority.starts_with('[') {
+        authority.find(']').ok_or(UnsafeUrl::Host)? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
     };
     let (host, port) = authority.split_at(end);
     match port.strip_prefix(':') {

@@ -266,7 +266,10 @@ mod tests {
 
     impl Server {
         /// Publishes at the one address only.
-        #[expect(clippy::disallowed_methods, reason = "a server that lives as long as its test")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a server that lives as long as its test"
+        )]
         async fn publishing_at(path: &'static str) -> Self {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let issuer = format!("http://{}/tenant", listener.local_addr().unwrap());

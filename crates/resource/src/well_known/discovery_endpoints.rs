@@ -27,7 +27,9 @@ pub const DEFAULT_SCOPES: [&str; 1] = ["read"];
 
 /// Makes the CORS headers of an answer from the request's head.
 #[derive(Clone)]
-pub struct CorsHeaderBuilder(Arc<dyn Fn(&Parts) -> Vec<(HeaderName, HeaderValue)> + Send + Sync>);
+pub struct CorsHeaderBuilder(Arc<BuildHeaders>);
+
+type BuildHeaders = dyn Fn(&Parts) -> Vec<(HeaderName, HeaderValue)> + Send + Sync;
 
 /// What is said about the resource beside the two addresses. All of it may be left out.
 #[derive(Clone, Debug, Default)]
