@@ -134,6 +134,8 @@ impl From<SigningError> for ErrorResponse {
 const MOST_PUBLISHED: usize = 15;
 /// How often this node tries again when others add keys at the same moment.
 const TRIES: usize = 5;
+/// How long ago a request may have read the clock.
+const SLOWEST_REQUEST: Duration = Duration::from_secs(5);
 /// What private keys are sealed for.
 const PURPOSE: &str = "signing keys";
 
@@ -317,10 +319,11 @@ impl KeyRing {
         let Some(picture) = self.picture() else {
             return self.look_again(now).await;
         };
-        // A clock that was set back makes a picture of the future: nobody knows how old that is.
-        let is_of_the_past = picture.seen_at.has_passed(now);
+        // A picture of the future: this request has taken its time, or the clock was set back, and then nobody knows how old
+        // it is.
+        let is_of_the_future = picture.seen_at.since(now) > SLOWEST_REQUEST;
         let age = now.since(picture.seen_at);
-        if !is_of_the_past || age >= self.settings.refresh_every() {
+        if is_of_the_future || age >= self.settings.refresh_every() {
             return self.look_again(now).await;
         }
         if age * 2 < self.settings.refresh_every() || self.is_looking.swap(true, Ordering::AcqRel) {

@@ -223,6 +223,25 @@ mod tests {
         }
     }
 
+    /// P17: what an earlier version left is brought up to date, and nothing of it changes its meaning.
+    #[test]
+    fn a_database_of_an_earlier_version_is_brought_up_to_date() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for migration in &MIGRATIONS[..4] {
+            apply(&mut connection, migration).unwrap();
+        }
+        connection
+            .execute_batch(
+                "INSERT INTO resources (key, uri, name, scopes, created_at) VALUES ('k', 'u', 'n', '[]', 1)",
+            )
+            .unwrap();
+        migrate(Path::new("memory"), &mut connection).unwrap();
+        let algorithm: Option<String> = connection
+            .query_row("SELECT jwt_algorithm FROM resources", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(algorithm, None, "its access tokens stay opaque");
+    }
+
     #[test]
     fn a_missing_column_or_index_is_noticed() {
         for damage in [
