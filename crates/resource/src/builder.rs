@@ -182,7 +182,8 @@ impl Builder {
     }
 
     /// How far the questions to the introspection endpoint may go: limits, a proxy, plain http inside a cluster. Default:
-    /// [`OutboundSettings::default`].
+    /// [`OutboundSettings::default`]. Its time limit takes the place of an earlier
+    /// [`introspection_time_limit`](Self::introspection_time_limit).
     pub fn outbound(mut self, settings: OutboundSettings) -> Self {
         self.outbound = settings;
         self

@@ -21,4 +21,5 @@ mod peer;
 mod rmcp_sdk;
 mod sessions;
 mod several_resources;
+mod tls;
 mod tools;

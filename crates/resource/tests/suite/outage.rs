@@ -86,6 +86,26 @@ async fn an_authorization_server_that_hangs_is_a_504_within_the_limit() {
     assert_eq!(house.runs(), 0);
 }
 
+/// RP-09: a firewall drops what is sent, so that no connection comes about.
+#[tokio::test]
+async fn an_authorization_server_that_cannot_be_connected_to_is_a_504_within_the_limit() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Two may wait to be accepted (Linux); whoever comes later is not heard.
+    let _crowd = [
+        tokio::net::TcpStream::connect(address).await.unwrap(),
+        tokio::net::TcpStream::connect(address).await.unwrap(),
+    ];
+    let protect = settings(&format!("http://{address}"))
+        .introspection_time_limit(Duration::from_millis(200))
+        .build();
+    let house = House::behind(protect.unwrap());
+    let seen = tokio::time::timeout(Duration::from_secs(2), house.call_with("t")).await;
+    assert_is_unavailable(&seen.expect("the limit holds"), 504);
+}
+
 /// The limit is on the whole: an answer that begins and does not end is late too.
 #[tokio::test]
 async fn an_answer_that_trickles_is_a_504() {
