@@ -8,7 +8,7 @@ const spoil = (token) => token.slice(0, 20) + (token[20] === "A" ? "B" : "A") + 
 /**
  * `library` says how its version spells things:
  * `transport(url, application)`, `connect(transport)` → a client, `finish(transport, parameters)`
- * with the callback's parameters, `isUnauthorized(error)`.
+ * with the callback's parameters, `callTool(client, parameters, options)`, `isUnauthorized(error)`.
  */
 export const play = (library) => async (serverUrl, options) => {
   const application = new Application(options);
@@ -40,12 +40,24 @@ export const play = (library) => async (serverUrl, options) => {
   const client = await library.connect(library.transport(serverUrl, application));
   const { tools } = await client.listTools();
   say({ step: "listed", ok: true, tools: tools.map((tool) => tool.name) });
-  const call = async (tool = options.tool, args = options.arguments) => {
-    const result = await client.callTool({ name: tool, arguments: args });
+  const call = async (tool = options.tool, args = options.arguments, onprogress = undefined) => {
+    const result = await library.callTool(client, { name: tool, arguments: args }, { onprogress });
     if (result.isError) throw new Error(`the tool failed: ${JSON.stringify(result.content)}`);
     return result.content.map((part) => part.text).join(" ");
   };
   say({ step: "called", ok: true, text: await call() });
+
+  // A slow tool says how far it is, and ends only once a client has heard that and called another tool.
+  if (options.stream) {
+    const { tool, arguments: args, answer } = options.stream;
+    let heard = 0;
+    let answered;
+    const text = await call(tool, args, () => {
+      heard += 1;
+      if (heard === 3) answered = call(answer.tool, answer.arguments);
+    });
+    say({ step: "streamed", ok: true, text, heard, answered: await answered });
+  }
 
   // A tool that needs a scope more: 403, and the library asks for it on top of what it has.
   if (options.step_up) {

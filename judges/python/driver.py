@@ -122,13 +122,31 @@ async def drive(application, server_url, options):
         tools = (await session.list_tools()).tools
         say(step="listed", ok=True, tools=[tool.name for tool in tools])
 
-        async def call(tool=options["tool"], arguments=options["arguments"]):
-            result = await session.call_tool(tool, arguments)
+        async def call(tool=options["tool"], arguments=options["arguments"], on_progress=None):
+            result = await session.call_tool(tool, arguments, progress_callback=on_progress)
             if getattr(result, "is_error", False):
                 raise RuntimeError(f"the tool failed: {result.content}")
             return " ".join(part.text for part in result.content)
 
         say(step="called", ok=True, text=await call())
+
+        # A slow tool says how far it is, and ends only once a client has heard that and called another tool.
+        if options.get("stream"):
+            stream = options["stream"]
+            heard, answers = [], []
+
+            async def answer():
+                answers.append(await call(**stream["answer"]))
+
+            async with anyio.create_task_group() as tasks:
+
+                async def hear_progress(progress, *_):
+                    heard.append(progress)
+                    if len(heard) == 3:
+                        tasks.start_soon(answer)
+
+                text = await call(stream["tool"], stream["arguments"], hear_progress)
+            say(step="streamed", ok=True, text=text, heard=len(heard), answered=answers[0] if answers else None)
 
         # A tool that needs a scope more: 403, and the library asks for it on top of what it has.
         if options.get("step_up"):

@@ -18,5 +18,6 @@ await run(play({
     if (parameters.has("error")) throw new Error(parameters.get("error"));
     await transport.finishAuth(parameters.get("code"));
   },
+  callTool: (client, parameters, options) => client.callTool(parameters, undefined, options),
   isUnauthorized: (error) => error instanceof UnauthorizedError,
 }));

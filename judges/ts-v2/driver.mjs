@@ -13,5 +13,6 @@ await run(play({
   },
   // The whole query goes in: this line checks `iss` (RFC 9207) and reads `error` itself.
   finish: (transport, parameters) => transport.finishAuth(parameters),
+  callTool: (client, parameters, options) => client.callTool(parameters, options),
   isUnauthorized: (error) => error instanceof UnauthorizedError,
 }));

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::dialogue::Driver;
+use super::site::Site;
 use super::{Name, client_rmcp, workshop};
 
 /// A client library.
@@ -60,17 +61,22 @@ impl Client {
     }
 
     /// Starts the library's driver.
-    pub(super) fn drive(self, mcp_url: &str, redirect_uri: &str, expects_denial: bool) -> Result<Driver> {
+    pub(super) fn drive(self, site: &Site, redirect_uri: &str, expects_denial: bool) -> Result<Driver> {
+        let mcp_url = &site.mcp_url;
         let mut options = json!({
             "client_name": self.package(),
             "redirect_uri": redirect_uri,
             "token_endpoint_auth_method": self.token_endpoint_auth_method(),
-            "tool": "hello",
-            "arguments": {},
+            "tool": site.play.call.tool,
+            "arguments": site.play.call.arguments,
             "expect_denied": expects_denial,
         });
-        if self.steps_up() {
-            options["step_up"] = json!({ "tool": "remember", "arguments": { "text": "milk" } });
+        if let Some(step_up) = site.play.step_up.as_ref().filter(|_| self.steps_up()) {
+            options["step_up"] = step_up.call.to_json();
+        }
+        if let Some(stream) = &site.play.stream {
+            options["stream"] = stream.call.to_json();
+            options["stream"]["answer"] = stream.answer.to_json();
         }
         let mut command = match self {
             Self::TsV2 => workshop::node_script("ts-v2", "driver.mjs")?,

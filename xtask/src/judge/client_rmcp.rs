@@ -1,21 +1,33 @@
 //! Drives `rmcp`, the Rust SDK, through the same story as the drivers in `judges/`.
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use rmcp::model::CallToolRequestParams;
-use rmcp::service::{RunningService, ServiceError};
+use rmcp::model::{CallToolRequestParams, ProgressNotificationParam};
+use rmcp::service::{NotificationContext, RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::auth::{
     AuthClient, AuthorizationManager, AuthorizationRequest, CredentialStore as _, InMemoryCredentialStore,
     OAuthState, StoredCredentials,
 };
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use rmcp::{RoleClient, ServiceExt as _};
+use rmcp::{ClientHandler, RoleClient, ServiceExt as _};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use url::Url;
 
 use super::dialogue::Dialogue;
 
-type Session = RunningService<RoleClient, ()>;
+type Session = RunningService<RoleClient, Ear>;
+
+/// Hears how far a tool is.
+#[derive(Clone, Debug)]
+struct Ear(mpsc::UnboundedSender<ProgressNotificationParam>);
+
+impl ClientHandler for Ear {
+    async fn on_progress(&self, progress: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
+        // Nobody listens while no tool is slow.
+        let _ = self.0.send(progress);
+    }
+}
 
 /// Plays the story against the MCP server at `mcp_url`; `options` are the drivers' own.
 pub(super) async fn play(mcp_url: String, options: Value, mut dialogue: Dialogue) -> Result<()> {
@@ -25,12 +37,15 @@ pub(super) async fn play(mcp_url: String, options: Value, mut dialogue: Dialogue
             .map(str::to_owned)
             .with_context(|| format!("no `{name}`"))
     };
-    let (redirect_uri, tool) = (option("redirect_uri")?, option("tool")?);
-    let call = || CallToolRequestParams::new(tool.clone()).with_arguments(arguments(&options));
+    let redirect_uri = option("redirect_uri")?;
+    let first_call = params(&options)?;
+    let call = || first_call.clone();
 
     // 1. Without a token the server refuses and says where to go.
     let store = InMemoryCredentialStore::new();
-    let refusal = match connect(&mcp_url, manager(&mcp_url, &store).await?).await {
+    let (ear, mut heard) = mpsc::unbounded_channel();
+    let ear = Ear(ear);
+    let refusal = match connect(&mcp_url, manager(&mcp_url, &store).await?, ear.clone()).await {
         Ok(_) => bail!("the server let a client in that has no token"),
         Err(error) => *error,
     };
@@ -68,7 +83,7 @@ pub(super) async fn play(mcp_url: String, options: Value, mut dialogue: Dialogue
         .context("rmcp is not authorized after the callback")?;
     let first = stored(&store).await?;
     dialogue.say(credentials("authorized", &first)).await?;
-    let session = connect(&mcp_url, manager)
+    let session = connect(&mcp_url, manager, ear)
         .await
         .map_err(|error| anyhow!("{error}"))?;
     let tools = session.list_all_tools().await?;
@@ -80,6 +95,22 @@ pub(super) async fn play(mcp_url: String, options: Value, mut dialogue: Dialogue
     dialogue
         .say(json!({ "step": "called", "ok": true, "text": text }))
         .await?;
+
+    // A slow tool says how far it is, and ends only once a client has heard that and called another tool.
+    if options["stream"].is_object() {
+        let stream = &options["stream"];
+        let (slow, answer) = (params(stream)?, params(&stream["answer"])?);
+        let listen = async {
+            for _ in 0..3 {
+                heard.recv().await.context("rmcp stopped listening")?;
+            }
+            text_of(&session.call_tool(answer).await?)
+        };
+        let (end, answered) = tokio::join!(session.call_tool(slow), listen);
+        dialogue
+            .say(json!({ "step": "streamed", "ok": true, "text": text_of(&end?)?, "heard": 3, "answered": answered? }))
+            .await?;
+    }
 
     // 4. The access token is no good any more; rmcp refreshes by itself.
     store.save(spoilt(&first)?).await?;
@@ -118,16 +149,20 @@ async fn manager(mcp_url: &str, store: &InMemoryCredentialStore) -> Result<Autho
 async fn connect(
     mcp_url: &str,
     manager: AuthorizationManager,
+    ear: Ear,
 ) -> Result<Session, Box<rmcp::service::ClientInitializeError>> {
     // `no_proxy` alone cannot fail to build; rmcp's own default would read proxies from the environment.
     let http = reqwest::Client::builder().no_proxy().build().unwrap_or_default();
     let config = StreamableHttpClientTransportConfig::with_uri(mcp_url);
     let transport = StreamableHttpClientTransport::with_client(AuthClient::new(http, manager), config);
-    ().serve(transport).await.map_err(Box::new)
+    ear.serve(transport).await.map_err(Box::new)
 }
 
-fn arguments(options: &Value) -> serde_json::Map<String, Value> {
-    options["arguments"].as_object().cloned().unwrap_or_default()
+/// `{"tool": …, "arguments": {…}}`
+fn params(call: &Value) -> Result<CallToolRequestParams> {
+    let tool = call["tool"].as_str().context("no `tool`")?.to_owned();
+    let arguments = call["arguments"].as_object().cloned().unwrap_or_default();
+    Ok(CallToolRequestParams::new(tool).with_arguments(arguments))
 }
 
 fn text_of(result: &rmcp::model::CallToolResult) -> Result<String> {

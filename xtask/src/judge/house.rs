@@ -4,19 +4,22 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use mcp_authflow_testkit::server::{Store, TestServer};
 use mcp_authflow_testkit::service::port::free_port;
 use mcp_authflow_testkit::service::postgres::{FreshDatabase, PrivatePostgres};
 use mcp_authflow_testkit::service::process::{OwnedProcess, StopSignal};
 use serde_json::Value;
 
+use super::site::{Play, Site};
+
 /// The person that signs in everywhere here.
 pub(super) const USERNAME: &str = "alice";
 /// Her password.
 pub(super) const PASSWORD: &str = "correct horse battery staple";
 /// With what `hello_mcp` asks the server about tokens.
-const INTROSPECTION_CLIENT: (&str, &str) = ("hello-mcp", "mcpcs_the-judges-and-hello-mcp-share-this-one");
+pub(super) const INTROSPECTION_CLIENT: (&str, &str) =
+    ("hello-mcp", "mcpcs_the-judges-and-hello-mcp-share-this-one");
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A store that the judges sit on.
@@ -94,11 +97,12 @@ impl Keeper<'_> {
     /// Starts the server and `hello_mcp`.
     pub(super) fn serve_with_mcp(&self, store: StoreKind) -> Result<House> {
         let mut house = self.serve(store, "", "")?;
-        house.hello = Some(self.hello_mcp(&house)?);
+        self.open_mcp(&mut house)?;
         Ok(house)
     }
 
-    fn hello_mcp(&self, house: &House) -> Result<OwnedProcess> {
+    /// Starts `hello_mcp` in a house that has a server already.
+    pub(super) fn open_mcp(&self, house: &mut House) -> Result<()> {
         let program = self.binary.with_file_name("hello_mcp");
         let (client_id, client_secret) = INTROSPECTION_CLIENT;
         let listen = house
@@ -109,32 +113,35 @@ impl Keeper<'_> {
         command
             .args(["--issuer", house.server.issuer(), "--listen", listen])
             .env("HELLO_MCP_CLIENT_ID", client_id)
-            .env("HELLO_MCP_CLIENT_SECRET", client_secret);
+            .env("HELLO_MCP_CLIENT_SECRET", client_secret)
+            .env("HELLO_MCP_OLD_CLIENTS", "true");
         let mut process = OwnedProcess::spawn("hello_mcp", &mut command, StopSignal::Terminate, None)?;
         process.wait_until("listening on", PATIENCE)?;
-        Ok(process)
+        house.hello = Some(process);
+        Ok(())
     }
 }
 
 impl House {
+    /// The house as a client finds it.
+    pub(super) fn site(&self) -> Site {
+        Site {
+            issuer: self.server.issuer().to_owned(),
+            mcp_url: self.mcp_url.clone(),
+            introspection_client: Some(INTROSPECTION_CLIENT),
+            play: Play::hello(),
+        }
+    }
+
     /// Asks the server about a token as the MCP server would.
     pub(super) async fn introspect(&self, http: &reqwest::Client, token: &str) -> Result<Value> {
-        let (client_id, client_secret) = INTROSPECTION_CLIENT;
-        let response = http
-            .post(self.server.url("/introspect"))
-            .basic_auth(client_id, Some(client_secret))
-            .form(&[("token", token)])
-            .send()
-            .await?;
-        let status = response.status();
-        let text = response.text().await?;
-        ensure!(status == 200, "introspection answered {status}: {text}");
-        Ok(serde_json::from_str(&text)?)
+        let answer = self.site().introspect(http, token).await?;
+        answer.context("nobody may ask about tokens")
     }
 }
 
-fn bootstrap(mcp_url: &str) -> String {
-    let (client_id, client_secret) = INTROSPECTION_CLIENT;
+/// The person, for a bootstrap file.
+pub(super) fn person() -> String {
     format!(
         r#"
 [[user]]
@@ -142,7 +149,15 @@ username = "{USERNAME}"
 password = "{PASSWORD}"
 admin = true
 display_name = "Alice"
+"#
+    )
+}
 
+fn bootstrap(mcp_url: &str) -> String {
+    let (client_id, client_secret) = INTROSPECTION_CLIENT;
+    let person = person();
+    format!(
+        r#"{person}
 [[resource]]
 uri = "{mcp_url}"
 name = "Hello MCP"

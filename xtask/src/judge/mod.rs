@@ -3,6 +3,9 @@
 //! | judge | proves |
 //! |---|---|
 //! | `conformance` | the official MCP conformance package passes the authorization server |
+//! | `mcpjam` | a tester of pairs finds resource server and authorization server right together |
+//! | `protect` | MCP servers of others, unchanged behind `authflow protect`, work with the client libraries |
+//! | `conformance-server` | the official package finds a server behind `authflow protect` the same as without it |
 //! | `ts-v2` `ts-v1` `python` `rmcp` | a real client library gets in, refreshes, and is out after revocation |
 //! | `device` | a device without a browser gets in once a person has approved in a real Chromium |
 //! | `screens` | every page fits, can be read and can be used by keyboard, in a real browser |
@@ -15,11 +18,19 @@ mod client_rmcp;
 mod conformance;
 mod device;
 mod dialogue;
+mod door;
 mod house;
+mod injector;
+mod mcp_server;
+mod mcpjam;
 mod person;
+mod protected;
 pub(crate) mod screens;
+mod server_suite;
+mod site;
 mod story;
 mod table;
+mod visitor;
 mod workshop;
 
 use std::future::Future;
@@ -52,6 +63,12 @@ pub(crate) enum Name {
     Rmcp,
     /// A device without a browser, and a person in a real Chromium.
     Device,
+    /// The MCPJam pair tester, `@mcpjam/sdk`.
+    Mcpjam,
+    /// The client libraries at MCP servers behind `authflow protect`.
+    Protect,
+    /// The official MCP conformance package, `server` command, directly and through `authflow protect`.
+    ConformanceServer,
 }
 
 /// The flags of `cargo xtask judge`.
@@ -65,12 +82,8 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    fn wants_conformance(&self) -> bool {
-        self.name.is_empty() || self.name.contains(&Name::Conformance)
-    }
-
-    fn wants_device(&self) -> bool {
-        self.name.is_empty() || self.name.contains(&Name::Device)
+    fn wants(&self, name: Name) -> bool {
+        self.name.is_empty() || self.name.contains(&name)
     }
 
     fn wants_client(&self, client: Client) -> bool {
@@ -111,6 +124,7 @@ pub(crate) fn run_named(arguments: &Arguments) -> Result<Tally> {
                 judge_store(arguments, &keeper, store, &mut table).await;
             }
         }
+        protected::judge(arguments, &keeper, &mut table).await;
         table
     })?;
     if let Some(postgres) = postgres {
@@ -121,7 +135,7 @@ pub(crate) fn run_named(arguments: &Arguments) -> Result<Tally> {
 }
 
 async fn judge_store(arguments: &Arguments, keeper: &Keeper<'_>, store: StoreKind, table: &mut Table) {
-    if arguments.wants_conformance() {
+    if arguments.wants(Name::Conformance) {
         for issuer_path in ["", "/tenant"] {
             let judge = if issuer_path.is_empty() {
                 "conformance"
@@ -138,8 +152,16 @@ async fn judge_store(arguments: &Arguments, keeper: &Keeper<'_>, store: StoreKin
             .await;
         }
     }
-    if arguments.wants_device() {
+    if arguments.wants(Name::Device) {
         note(table, "device", store, "chromium", device::judge(keeper, store)).await;
+    }
+    if arguments.wants(Name::Mcpjam) {
+        note(table, "mcpjam, hello_mcp", store, "forms", async {
+            let mut house = keeper.serve(store, "", mcpjam::BOOTSTRAP)?;
+            keeper.open_mcp(&mut house)?;
+            mcpjam::judge(&house.site(), &mcpjam::Version::ALL).await
+        })
+        .await;
     }
     for &client in Client::ALL {
         if !arguments.wants_client(client) {
@@ -150,7 +172,8 @@ async fn judge_store(arguments: &Arguments, keeper: &Keeper<'_>, store: StoreKin
         let way = if is_in_chromium { "chromium" } else { "forms" };
         note(table, client.package(), store, way, async {
             let person = Person::arrive(is_in_chromium).await?;
-            story::allowed(keeper, store, client, &person).await
+            let house = keeper.serve_with_mcp(store)?;
+            story::allowed(&house.site(), client, &person).await
         })
         .await;
         if is_in_chromium {
@@ -161,7 +184,8 @@ async fn judge_store(arguments: &Arguments, keeper: &Keeper<'_>, store: StoreKin
                 way,
                 async {
                     let person = Person::arrive(true).await?;
-                    story::denied(keeper, store, client, &person).await
+                    let house = keeper.serve_with_mcp(store)?;
+                    story::denied(&house.site(), client, &person).await
                 },
             )
             .await;

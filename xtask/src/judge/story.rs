@@ -7,35 +7,33 @@ use url::Url;
 
 use super::client::Client;
 use super::dialogue::Driver;
-use super::house::{House, Keeper, StoreKind, USERNAME, http};
+use super::house::{USERNAME, http};
 use super::person::{CallbackPage, Person};
+use super::site::{Site, Stream};
 
 /// Discovery, registration, sign-in, tokens, a tool call, a refresh, and refusal after revocation.
-pub(super) async fn allowed(
-    keeper: &Keeper<'_>,
-    store: StoreKind,
-    client: Client,
-    person: &Person,
-) -> Result<()> {
-    let house = keeper.serve_with_mcp(store)?;
+pub(super) async fn allowed(site: &Site, client: Client, person: &Person) -> Result<()> {
     let http = http()?;
     let callback = CallbackPage::open().await?;
     let redirect_uri = client.redirect_uri(callback.port);
-    let mut driver = client.drive(&house.mcp_url, &redirect_uri, false)?;
+    let mut driver = client.drive(site, &redirect_uri, false)?;
 
-    let client_id = sign_in(&house, &mut driver, person, &redirect_uri, Decision::Allow).await?;
+    let client_id = sign_in(site, &mut driver, person, &redirect_uri, Decision::Allow).await?;
     let authorized = driver.step("authorized").await?;
-    let first = check_tokens(&house, &http, &authorized, &client_id).await?;
+    let first = check_tokens(site, &http, &authorized, &client_id).await?;
     let tools = driver.step("listed").await?;
     ensure!(
         tools["tools"].as_array().is_some_and(|tools| !tools.is_empty()),
         "no tools: {tools}"
     );
-    check_greeting(&driver.step("called").await?)?;
+    check_answer(site, &driver.step("called").await?)?;
+    if let Some(stream) = &site.play.stream {
+        check_stream(stream, &driver.step("streamed").await?)?;
+    }
     let mut before_refresh = first;
-    if client.steps_up() {
+    if let Some(step_up) = site.play.step_up.as_ref().filter(|_| client.steps_up()) {
         go(
-            &house,
+            site,
             &mut driver,
             person,
             &client_id,
@@ -44,16 +42,22 @@ pub(super) async fn allowed(
         )
         .await?;
         let stepped_up = driver.step("stepped_up").await?;
-        before_refresh = check_tokens(&house, &http, &stepped_up, &client_id).await?;
-        let answer = house.introspect(&http, &before_refresh.access_token).await?;
+        before_refresh = check_tokens(site, &http, &stepped_up, &client_id).await?;
         ensure!(
-            has_scope(&answer, "hello:write"),
-            "after the step-up introspection says {answer}"
+            has_scope(&stepped_up["tokens"], step_up.scope),
+            "after the step-up the client holds {}",
+            stepped_up["tokens"]["scope"]
         );
+        if let Some(answer) = site.introspect(&http, &before_refresh.access_token).await? {
+            ensure!(
+                has_scope(&answer, step_up.scope),
+                "after the step-up introspection says {answer}"
+            );
+        }
     }
-    check_greeting(&driver.step("called_again").await?)?;
+    check_answer(site, &driver.step("called_again").await?)?;
     let refreshed = driver.step("refreshed").await?;
-    let second = check_tokens(&house, &http, &refreshed, &client_id).await?;
+    let second = check_tokens(site, &http, &refreshed, &client_id).await?;
     ensure!(
         before_refresh.access_token != second.access_token,
         "the refresh gave the same access token"
@@ -63,29 +67,24 @@ pub(super) async fn allowed(
         "the refresh token was not rotated"
     );
 
-    revoke(&house, &http, &refreshed["client"], &second.refresh_token).await?;
-    let answer = house.introspect(&http, &second.access_token).await?;
-    ensure!(
-        answer == json!({ "active": false }),
-        "after revocation introspection says {answer}"
-    );
+    revoke(site, &http, &refreshed["client"], &second.refresh_token).await?;
+    if let Some(answer) = site.introspect(&http, &second.access_token).await? {
+        ensure!(
+            answer == json!({ "active": false }),
+            "after revocation introspection says {answer}"
+        );
+    }
     driver.say(json!({ "revoked": true })).await?;
     driver.step("revoked_refused").await?;
     driver.end().await
 }
 
 /// The person says no: the client hears `access_denied` and gets nothing.
-pub(super) async fn denied(
-    keeper: &Keeper<'_>,
-    store: StoreKind,
-    client: Client,
-    person: &Person,
-) -> Result<()> {
-    let house = keeper.serve_with_mcp(store)?;
+pub(super) async fn denied(site: &Site, client: Client, person: &Person) -> Result<()> {
     let callback = CallbackPage::open().await?;
     let redirect_uri = client.redirect_uri(callback.port);
-    let mut driver = client.drive(&house.mcp_url, &redirect_uri, true)?;
-    sign_in(&house, &mut driver, person, &redirect_uri, Decision::Deny).await?;
+    let mut driver = client.drive(site, &redirect_uri, true)?;
+    sign_in(site, &mut driver, person, &redirect_uri, Decision::Deny).await?;
     let denied = driver.step("denied").await?;
     ensure!(denied["error"] == "access_denied", "the client reports {denied}");
     driver.end().await
@@ -93,7 +92,7 @@ pub(super) async fn denied(
 
 /// Hears of the registration, then takes the person through the pages; returns the client's id.
 async fn sign_in(
-    house: &House,
+    site: &Site,
     driver: &mut Driver,
     person: &Person,
     redirect_uri: &str,
@@ -104,13 +103,13 @@ async fn sign_in(
         .as_str()
         .context("no client_id")?
         .to_owned();
-    go(house, driver, person, &client_id, redirect_uri, decision).await?;
+    go(site, driver, person, &client_id, redirect_uri, decision).await?;
     Ok(client_id)
 }
 
 /// Takes the driver's authorization URL to the person and the callback back.
 async fn go(
-    house: &House,
+    site: &Site,
     driver: &mut Driver,
     person: &Person,
     client_id: &str,
@@ -123,7 +122,7 @@ async fn go(
     };
     let url: Url = authorize.parse()?;
     ensure!(
-        authorize.starts_with(&house.server.url("/authorize?")),
+        authorize.starts_with(&site.url("/authorize?")),
         "the client goes to {authorize}"
     );
     for (name, wanted) in [
@@ -131,7 +130,7 @@ async fn go(
         ("client_id", client_id),
         ("code_challenge_method", "S256"),
         ("redirect_uri", redirect_uri),
-        ("resource", &house.mcp_url),
+        ("resource", &site.mcp_url),
     ] {
         let value = url
             .query_pairs()
@@ -150,18 +149,30 @@ async fn go(
     );
     let iss = redirect.parameter("iss")?;
     ensure!(
-        iss.as_deref() == Some(house.server.issuer()),
+        iss.as_deref() == Some(site.issuer.as_str()),
         "the redirect carries iss={iss:?}"
     );
     driver.say(json!({ "callback": redirect.url })).await
 }
 
-/// The tool greets whom the token speaks for.
-fn check_greeting(called: &Value) -> Result<()> {
+/// The tool did what it is for; `hello` greets whom the token speaks for.
+fn check_answer(site: &Site, called: &Value) -> Result<()> {
     let text = called["text"].as_str().unwrap_or_default();
+    let wanted = &site.play.answer;
     ensure!(
-        text.contains(&format!("Hello, {USERNAME}")),
-        "the tool said `{text}`"
+        text.contains(wanted.as_str()),
+        "the tool said `{text}` instead of `{wanted}`"
+    );
+    Ok(())
+}
+
+/// The tool ends only after the client's answer, which comes after the third event: whoever collects events cannot end it.
+fn check_stream(stream: &Stream, streamed: &Value) -> Result<()> {
+    let text = streamed["text"].as_str().unwrap_or_default();
+    let heard = streamed["heard"].as_u64().unwrap_or_default();
+    ensure!(
+        text.contains(stream.end) && heard >= 3 && streamed["answered"].is_string(),
+        "after {heard} events the slow tool said `{text}`: {streamed}"
     );
     Ok(())
 }
@@ -178,12 +189,7 @@ struct Tokens {
 }
 
 /// What the client holds must be what the server says it holds.
-async fn check_tokens(
-    house: &House,
-    http: &reqwest::Client,
-    step: &Value,
-    client_id: &str,
-) -> Result<Tokens> {
+async fn check_tokens(site: &Site, http: &reqwest::Client, step: &Value, client_id: &str) -> Result<Tokens> {
     let token = |name: &str| {
         step["tokens"][name]
             .as_str()
@@ -207,22 +213,23 @@ async fn check_tokens(
         tokens.refresh_token.starts_with("mcprt_"),
         "a refresh token without its prefix"
     );
-    let answer = house.introspect(http, &tokens.access_token).await?;
-    let is_right = answer["active"] == true
-        && answer["client_id"] == client_id
-        && answer["aud"] == json!(house.mcp_url)
-        && answer["username"] == USERNAME
-        && has_scope(&answer, "hello:read");
-    ensure!(is_right, "introspection says {answer}");
+    if let Some(answer) = site.introspect(http, &tokens.access_token).await? {
+        let is_right = answer["active"] == true
+            && answer["client_id"] == client_id
+            && answer["aud"] == json!(site.mcp_url)
+            && answer["username"] == USERNAME
+            && has_scope(&answer, "hello:read");
+        ensure!(is_right, "introspection says {answer}");
+    }
     Ok(tokens)
 }
 
 /// RFC 7009, with the client's own credentials.
-async fn revoke(house: &House, http: &reqwest::Client, client: &Value, token: &str) -> Result<()> {
+async fn revoke(site: &Site, http: &reqwest::Client, client: &Value, token: &str) -> Result<()> {
     let client_id = client["client_id"].as_str().context("no client_id")?;
     let secret = client["client_secret"].as_str();
     let mut form = vec![("token", token), ("token_type_hint", "refresh_token")];
-    let mut request = http.post(house.server.url("/revoke"));
+    let mut request = http.post(site.url("/revoke"));
     match (client["token_endpoint_auth_method"].as_str(), secret) {
         (Some("client_secret_basic"), Some(secret)) => request = request.basic_auth(client_id, Some(secret)),
         (Some("client_secret_post"), Some(secret)) => {

@@ -39,10 +39,10 @@ pub(super) fn node_script(folder: &str, script: &str) -> Result<Command> {
     Ok(node.script(&folder.join(script)).into())
 }
 
-/// A command that runs the Python driver in its environment.
-pub(super) fn python_script(folder: &str, script: &str) -> Result<Command> {
-    let folder = copy()?.join(folder);
-    let python = provide::python::environment("judge", &folder.join("requirements.txt"))?;
+/// A command that runs a script of a Python folder in an environment of its own.
+pub(super) fn python_script(name: &str, script: &str) -> Result<Command> {
+    let folder = copy()?.join(name);
+    let python = provide::python::environment(name, &folder.join("requirements.txt"))?;
     let mut command = Command::new(python);
     command.arg(folder.join(script));
     Ok(command)

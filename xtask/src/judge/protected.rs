@@ -1,0 +1,161 @@
+//! MCP servers of others, unchanged, each behind one `authflow protect`.
+//!
+//! The door keeps its state in `SQLite` here. What the stores do is judged at the server itself; nothing of it is different
+//! behind a door.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::door::{Behind, SCOPES};
+use super::house::{Keeper, StoreKind, http};
+use super::injector::Injector;
+use super::mcp_server::McpServer;
+use super::person::Person;
+use super::server_suite::{self, Requirements};
+use super::table::Table;
+use super::{Arguments, Name, mcpjam, note, story, visitor};
+
+const STORE: StoreKind = StoreKind::Sqlite;
+const BOTH: [McpServer; 2] = [McpServer::Python, McpServer::TypeScript];
+
+/// Everything that is judged behind a door.
+pub(super) async fn judge(arguments: &Arguments, keeper: &Keeper<'_>, table: &mut Table) {
+    if !arguments.wants_store(STORE) {
+        return;
+    }
+    if arguments.wants(Name::Mcpjam) {
+        for server in BOTH {
+            let name = format!("mcpjam, {} behind protect", server.package());
+            note(table, &name, STORE, "forms", async {
+                let behind = server.start()?;
+                let door = keeper.protect(Behind::Url(behind.url.clone()))?;
+                mcpjam::judge(&door.site(), &mcpjam::Version::ALL).await
+            })
+            .await;
+        }
+    }
+    if arguments.wants(Name::Protect) {
+        judge_clients(keeper, table).await;
+    }
+    if arguments.wants(Name::ConformanceServer) {
+        for requirements in [server_suite::STATELESS, server_suite::WITH_SESSIONS] {
+            let name = format!("conformance server {}, protect", requirements.revision);
+            note(table, &name, STORE, "forms", judge_suite(keeper, requirements)).await;
+        }
+    }
+}
+
+async fn judge_clients(keeper: &Keeper<'_>, table: &mut Table) {
+    for server in BOTH {
+        for &client in Client::ALL {
+            let name = format!("{}, {} behind protect", client.package(), server.package());
+            note(table, &name, STORE, "forms", async {
+                let behind = server.start()?;
+                let door = keeper.protect(Behind::Url(behind.url.clone()))?;
+                story::allowed(&door.site(), client, &Person::arrive(false).await?).await
+            })
+            .await;
+        }
+    }
+    // Standard streams are the same for every client; one of each family sees them.
+    for (server, client) in [
+        (McpServer::Python, Client::TsV1),
+        (McpServer::Python, Client::Rmcp),
+        (McpServer::TypeScript, Client::TsV2),
+        (McpServer::TypeScript, Client::Python),
+    ] {
+        let name = format!(
+            "{}, {} on stdio behind protect",
+            client.package(),
+            server.package()
+        );
+        note(table, &name, STORE, "forms", async {
+            let door = keeper.protect(Behind::Command(server.on_stdio()?))?;
+            story::allowed(&door.site(), client, &Person::arrive(false).await?).await
+        })
+        .await;
+    }
+    for (server, client) in [
+        (McpServer::Python, Client::TsV2),
+        (McpServer::TypeScript, Client::Rmcp),
+    ] {
+        let name = format!("{}, {}, separate issuer", client.package(), server.package());
+        note(table, &name, STORE, "forms", async {
+            let house = keeper.serve(STORE, "", SCOPES)?;
+            let behind = server.start()?;
+            let door = keeper.protect_for(&house, Behind::Url(behind.url.clone()))?;
+            story::allowed(&door.site(), client, &Person::arrive(false).await?).await
+        })
+        .await;
+    }
+    note(
+        table,
+        "headers behind protect",
+        STORE,
+        "forms",
+        judge_headers(keeper),
+    )
+    .await;
+}
+
+/// The package's verdicts are the same with the door and without, and without a token there is nothing but 401.
+async fn judge_suite(keeper: &Keeper<'_>, requirements: Requirements) -> Result<()> {
+    let behind = McpServer::Everything.start()?;
+    let door = keeper.protect(Behind::Url(behind.url.clone()))?;
+    server_suite::refuse(requirements, &door.mcp_url).await?;
+    let token = visitor::token(&door.site()).await?;
+    let injector = Injector::open(&door.mcp_url, Some(&token)).await?;
+    server_suite::judge(requirements, &behind.url, &injector.url).await
+}
+
+/// The MCP server sees who calls, and neither a token nor what a client says about callers.
+async fn judge_headers(keeper: &Keeper<'_>) -> Result<()> {
+    let behind = McpServer::TypeScript.start()?;
+    let door = keeper.protect(Behind::Url(behind.url.clone()))?;
+    let token = visitor::token(&door.site()).await?;
+    let call = json!({
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": { "name": "show_headers", "arguments": {} },
+    });
+    let response = http()?
+        .post(&door.mcp_url)
+        .bearer_auth(&token)
+        .header("accept", "application/json, text/event-stream")
+        .header("mcp-protocol-version", "2025-11-25")
+        .header("authflow-identity", "mallory")
+        .header("cookie", "mallory=1")
+        .json(&call)
+        .send()
+        .await?;
+    let status = response.status();
+    let text = response.text().await?;
+    ensure!(status == 200, "the call was answered {status}: {text}");
+    let Some(data) = text.lines().find_map(|line| {
+        line.strip_prefix("data: ")
+            .or_else(|| line.starts_with('{').then_some(line))
+    }) else {
+        bail!("no answer in {text}")
+    };
+    let answer: Value = serde_json::from_str(data)?;
+    let headers = answer["result"]["content"][0]["text"]
+        .as_str()
+        .with_context(|| format!("no text in {answer}"))?;
+    for secret in [token.as_str(), "mallory", "authorization", "\"cookie\""] {
+        ensure!(
+            !headers.contains(secret),
+            "`{secret}` reached the MCP server: {headers}"
+        );
+    }
+    let headers: Value = serde_json::from_str(headers)?;
+    let identity = headers["authflow-identity"]
+        .as_str()
+        .context("nobody told who calls")?;
+    ensure!(
+        identity.split('.').count() == 3,
+        "the identity is no JWT: {identity}"
+    );
+    Ok(())
+}
