@@ -27,7 +27,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "authflow", "axum", "fetch", "jose", "postgres", "protect", "redis", "resource", "sqlite", "types",
+            "authflow", "axum", "fetch", "jose", "postgres", "protect", "redis", "resource", "sqlite",
+            "types",
         ],
     ),
 ];
