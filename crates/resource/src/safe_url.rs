@@ -472,4 +472,33 @@ mod tests {
             assert!(matches!(all.check(&format!("http://{host}/")), Err(UnsafeUrl::Literal(_))), "{host}");
         }
     }
+
+    proptest::proptest! {
+        /// Two readers read the same: what was let through is let through again as it is printed, to the same place, and
+        /// is what the library of the WHATWG's rules makes of it.
+        #[test]
+        fn what_is_safe_is_read_the_same_way_again(
+            scheme in "(https?|HTTPS?|ht\ttp)",
+            host in "([a-z0-9.%@\\\\\\[\\]:xX_①１。ｌ\u{ad}-]{1,14}|localhost|127\\.[0-9.]{1,8}|[a-z]{1,5}\\.cluster\\.local)",
+            rest in "(:[0-9]{1,5})?([/?#][ -~\\\\é]{0,12})?",
+        ) {
+            let rules = UrlRules::new().with_public_addresses();
+            if let Ok(safe) = rules.check(&format!("{scheme}://{host}{rest}")) {
+                let again = rules.check(safe.as_str()).unwrap();
+                proptest::prop_assert_eq!(again.as_str(), safe.as_str());
+                proptest::prop_assert_eq!((again.host(), again.port()), (safe.host(), safe.port()));
+                let read = url::Url::parse(safe.as_str()).unwrap();
+                proptest::prop_assert_eq!(read.port_or_known_default(), Some(safe.port()));
+                proptest::prop_assert_eq!((read.username(), read.password()), ("", None));
+                match read.host().unwrap() {
+                    url::Host::Domain(name) => proptest::prop_assert_eq!(name, safe.host()),
+                    url::Host::Ipv4(address) => proptest::prop_assert_eq!(address.to_string(), safe.host()),
+                    url::Host::Ipv6(address) => {
+                        let address = address.to_canonical();
+                        proptest::prop_assert_eq!(address.to_string(), safe.host());
+                    }
+                }
+            }
+        }
+    }
 }
