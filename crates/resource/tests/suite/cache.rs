@@ -14,7 +14,7 @@ use mcp_authflow_resource::{
 };
 
 use crate::{
-    house::{House, NOW, RESOURCE, good_answer, settings},
+    house::{House, NOW, RESOURCE, answer_with, good_answer, settings},
     peer::{Answer, Peer},
 };
 
@@ -129,4 +129,33 @@ async fn a_flood_of_bad_tokens_does_not_touch_the_good_ones() {
     };
     assert_eq!(asked("good"), 1);
     assert_eq!(peer.questions().len(), 201);
+}
+
+/// RP-16: no answer goes to whoever asks at the same time with another token.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_caller_is_who_the_own_token_says() {
+    let peer = Peer::start(|token| answer_with("username", token.into())).await;
+    let caching = Caching::for_at_most(Duration::from_millis(5)).tokens(16);
+    let protect = settings(&peer.issuer)
+        .introspection_time_limit(Duration::from_secs(10))
+        .cache(caching)
+        .build();
+    let house = House::behind(protect.unwrap());
+    let callers: Vec<_> = (0..64)
+        .map(|number| {
+            let house = house.clone();
+            // Two callers with each token.
+            let token = format!("t{}", number / 2);
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    let seen = house.call_with(&token).await;
+                    assert_eq!(seen.body.split(' ').nth(1), Some(token.as_str()));
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(house.runs(), 64 * 20);
 }
