@@ -101,3 +101,30 @@ fn data_only<B: HttpBody>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use std::convert::Infallible;
+
+    use http::HeaderMap;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    /// M-125: over HTTP/2 trailers go without an announcement.
+    #[tokio::test]
+    async fn what_comes_behind_a_body_is_dropped() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("authflow-identity", "spoof".parse().unwrap());
+        let frames = [
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"{}"))),
+            Ok(Frame::trailers(trailers)),
+            Ok(Frame::data(Bytes::from_static(b"!"))),
+        ];
+        let body = Outgoing::new(Body::new(StreamBody::new(futures_util::stream::iter(frames))));
+        let whole = body.collect().await.unwrap();
+        assert_eq!(whole.trailers(), None);
+        assert_eq!(&whole.to_bytes()[..], b"{}!");
+    }
+}

@@ -187,6 +187,9 @@ mod tests {
             "forwarded",
             "connection",
             "host",
+            "origin",
+            "referer",
+            "sec-fetch-site",
         ] {
             let name = HeaderName::try_from(name).unwrap();
             assert!(is_ours(&as_lenient_servers_read(&name)), "{name}");

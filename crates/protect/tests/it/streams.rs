@@ -13,6 +13,7 @@ use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use mcp_authflow_protect::{Proxy, Upstream};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -233,4 +234,50 @@ async fn a_stream_that_breaks_is_broken_for_the_client_too() {
     let mut body = front.send(request("POST", "/mcp", "{}")).await.into_body();
     assert_eq!(next(&mut body).await.as_deref(), Some("half"));
     assert!(within(body.frame()).await.unwrap().is_err());
+}
+
+/// Silence is no failure: none of our limits holds for a stream that has begun.
+#[tokio::test]
+async fn a_stream_may_be_silent_for_longer_than_any_limit() {
+    let (sender, body) = channel();
+    let body = Arc::new(std::sync::Mutex::new(Some(body)));
+    let upstream = Recorder::start(move |_| {
+        let body = body.lock().unwrap().take().unwrap();
+        answer(200, &[("content-type", "text/event-stream")], body)
+    })
+    .await;
+    let short = Duration::from_millis(200);
+    let proxy = Proxy::builder(Upstream::http(upstream.url("/mcp")))
+        .connect_within(short)
+        .answer_within(short)
+        .build()
+        .unwrap();
+    let mut stream = Front::of(proxy)
+        .send(request("POST", "/mcp", "{}"))
+        .await
+        .into_body();
+    tokio::time::sleep(short * 5).await;
+    sender.send(Bytes::from_static(b"data: late\n\n")).await.unwrap();
+    assert_eq!(next(&mut stream).await.as_deref(), Some("data: late\n\n"));
+}
+
+/// A GET with a body, be it an empty one in chunks, is refused by some servers.
+#[tokio::test]
+async fn a_get_comes_without_a_body() {
+    let upstream = Recorder::start(|_| answer(200, &[], "")).await;
+    let front = Front::before(&upstream.url("/mcp")).listen().await;
+    for method in ["GET", "DELETE"] {
+        let mut client = TcpStream::connect(front).await.unwrap();
+        let head =
+            format!("{method} /mcp HTTP/1.1\r\nhost: mcp.test\r\nauthorization: Bearer alice.c1\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        read_until(&mut client, &mut String::new(), "HTTP/1.1 200").await;
+        let asked = upstream.last();
+        assert_eq!(asked.method, method);
+        for name in ["transfer-encoding", "content-length"] {
+            let value = asked.headers.get(name).filter(|value| *value != "0");
+            assert_eq!(value, None, "{method} {name}");
+        }
+        assert_eq!(asked.headers["host"], upstream.address.to_string());
+    }
 }
