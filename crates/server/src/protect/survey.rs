@@ -60,6 +60,8 @@ pub(crate) enum NotRead {
     Status(StatusCode),
     #[error("the MCP server answered with the error {code}: {message}")]
     Error { code: i64, message: String },
+    #[error("the MCP server took the question and did not answer it")]
+    NoAnswer,
     #[error("the MCP server's answer makes no sense: {0}")]
     BadAnswer(&'static str),
     #[error("the MCP server did not answer in {} s", TIME_LIMIT.as_secs())]
@@ -94,10 +96,11 @@ impl Survey {
 
     async fn read_in_its_way(&self) -> Result<Found, NotRead> {
         match self.with_session().await {
-            // The older transport takes no POST there.
-            Err(NotRead::Status(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)) => {
-                self.on_a_stream().await
-            }
+            // The older transport takes no POST there, or says nothing to it.
+            Err(
+                first @ (NotRead::Status(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+                | NotRead::NoAnswer),
+            ) => self.on_a_stream().await.map_err(|_| first),
             // Whoever knows no sessions does not know this method, or wants headers with it.
             Err(NotRead::Status(StatusCode::BAD_REQUEST) | NotRead::Error { .. }) => {
                 self.without_session().await
@@ -356,6 +359,9 @@ async fn answer(response: Response, id: i64) -> Result<Value, NotRead> {
             return Err(NotRead::BadAnswer("the answer is too long"));
         }
         bytes.extend_from_slice(&piece);
+    }
+    if bytes.is_empty() {
+        return Err(NotRead::NoAnswer);
     }
     let message: Value = serde_json::from_slice(&bytes).map_err(|_| NotRead::BadAnswer("it is no JSON"))?;
     result_of(&message)

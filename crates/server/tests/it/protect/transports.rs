@@ -111,14 +111,14 @@ async fn a_server_with_the_older_transport_is_protected_and_its_tools_are_read()
                 let piece = tokio::time::timeout(Duration::from_secs(10), stream.chunk());
                 let piece = piece
                     .await
-                    .expect("in time")
+                    .unwrap_or_else(|_| panic!("{path} {needle:?} after {heard:?}: {}", gateway.output()))
                     .unwrap()
                     .expect("the stream goes on");
                 heard.push_str(std::str::from_utf8(&piece).unwrap());
             }
             heard.clone()
         };
-        let first = hear("\n\n").await;
+        let first = hear("\n\r\n").await;
         let endpoint = first
             .lines()
             .find_map(|line| line.strip_prefix("data: "))
