@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     child::{Kind, note_in, upstream},
-    support::{Front, Plain, json, next, request, request_of, text, until, with, within},
+    support::{Front, Plain, json, next, request, request_of, text, until, with, within, without_events},
 };
 
 const META: &str = "io.github.mcp-authflow/identity";
@@ -244,7 +244,7 @@ async fn a_child_that_crashes_is_a_bad_gateway_and_its_session_is_over() {
     let front = front(Kind::Older);
     let session = begin(&front, "alice.c1").await;
     let crash = in_session(&session, "POST", call(&json!(3), "crash", &json!({})));
-    let (status, body) = json(front.send(crash).await).await;
+    let (status, body) = json(front.send(without_events(crash)).await).await;
     assert_eq!(status, StatusCode::BAD_GATEWAY, "{body}");
     assert_eq!(
         (&body["id"], &body["error"]["data"]["error"]),
@@ -274,15 +274,8 @@ async fn a_child_that_cannot_start_or_hangs_is_told_from_one_that_answers() {
     let short = Proxy::builder(upstream(Kind::Older)).answer_within(Duration::from_millis(1_500));
     let front = Front::of(short.build().unwrap());
     let session = begin(&front, "alice.c1").await;
-    let hang = with(
-        in_session(&session, "POST", call(&json!(1), "hang", &json!({}))),
-        &[("x-none", "")],
-    );
-    let (mut parts, body) = hang.into_parts();
-    parts
-        .headers
-        .insert("accept", "application/json".parse().unwrap());
-    let (status, body) = json(within(front.send(Request::from_parts(parts, body))).await).await;
+    let hang = in_session(&session, "POST", call(&json!(1), "hang", &json!({})));
+    let (status, body) = json(within(front.send(without_events(hang))).await).await;
     assert_eq!((status, &body["id"]), (StatusCode::GATEWAY_TIMEOUT, &json!(1)));
 }
 
@@ -412,7 +405,12 @@ async fn a_client_without_sessions_works_whatever_the_child_knows() {
         // Some errors have a status.
         let (status, _) = json(
             front
-                .send(stateless("alice.c1", "no/such", &json!(1), json!({})))
+                .send(without_events(stateless(
+                    "alice.c1",
+                    "no/such",
+                    &json!(1),
+                    json!({}),
+                )))
                 .await,
         )
         .await;
@@ -428,7 +426,10 @@ async fn a_client_without_sessions_works_whatever_the_child_knows() {
         }
         // It crashes, and the next request finds another.
         let crash = stateless("alice.c1", "tools/call", &json!(1), json!({"name": "crash"}));
-        assert_eq!(front.send(crash).await.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(
+            front.send(without_events(crash)).await.status(),
+            StatusCode::BAD_GATEWAY
+        );
         let list = stateless("alice.c1", "tools/list", &json!("l"), json!({}));
         assert_eq!(front.send(list).await.status(), StatusCode::OK, "{kind:?}");
         front.proxy.shut_down().await;

@@ -188,6 +188,13 @@ pub(crate) fn request_of(token: &str, method: &str, path: &str, body: impl Into<
     request.body(body.into()).unwrap()
 }
 
+/// The same request, of a client that understands no events.
+pub(crate) fn without_events(mut request: Request<Body>) -> Request<Body> {
+    let json = HeaderValue::from_static("application/json");
+    request.headers_mut().insert("accept", json);
+    request
+}
+
 pub(crate) fn with(mut request: Request<Body>, headers: &[(&str, &str)]) -> Request<Body> {
     for (name, value) in headers {
         let name = http::HeaderName::try_from(*name).unwrap();
@@ -204,9 +211,16 @@ pub(crate) async fn text(response: Response<Body>) -> (StatusCode, String) {
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
+/// The answer, which a busy machine may have sent as an event.
 pub(crate) async fn json(response: Response<Body>) -> (StatusCode, Value) {
+    let is_events = response.headers()["content-type"] == "text/event-stream";
     let (status, text) = text(response).await;
-    let value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}"));
+    let mut document = text.as_str();
+    if is_events {
+        let mut events = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        document = events.next_back().unwrap_or_default();
+    }
+    let value = serde_json::from_str(document).unwrap_or_else(|_| panic!("no JSON: {text}"));
     (status, value)
 }
 
