@@ -31,6 +31,7 @@ struct KeyIssuer {
 #[derive(Clone)]
 enum Published {
     Body(u16, String),
+    Slowly(String),
     Never,
 }
 
@@ -65,6 +66,10 @@ impl KeyIssuer {
                             .header("content-type", "application/json")
                             .body(body.into())
                             .unwrap(),
+                        Published::Slowly(body) => {
+                            tokio::time::sleep(Duration::from_millis(200)).await;
+                            Response::new(body.into())
+                        }
                         Published::Never => std::future::pending::<Response>().await,
                     }
                 }),
@@ -81,6 +86,11 @@ impl KeyIssuer {
 
     fn answer(&self, status: u16, body: String) {
         *self.published.lock().unwrap() = Published::Body(status, body);
+    }
+
+    fn publish_slowly(&self, keys: &[&SigningKey]) {
+        let keys: Vec<Value> = keys.iter().map(|key| key.public_jwk()).collect();
+        *self.published.lock().unwrap() = Published::Slowly(json!({ "keys": keys }).to_string());
     }
 
     fn hang(&self) {
@@ -497,6 +507,71 @@ async fn a_flood_of_unknown_keys_is_one_question_at_a_time() {
     assert!(answers.iter().all(|status| *status == 401), "{answers:?}");
     let questions = issuer.asked() - before;
     assert!(questions <= 20, "{questions} questions for 201 unknown keys");
+}
+
+/// P9, P12: whoever sends a forged token and hangs up before there is an answer takes the keys from nobody.
+#[tokio::test]
+async fn a_caller_who_hangs_up_takes_nothing_from_the_others() {
+    let key = es256();
+    let issuer = KeyIssuer::start(&[]).await;
+    issuer.publish_slowly(&[&key]);
+    let house = house_with(&issuer, |builder| builder.key_times(KeyTimes::default()));
+    let forged = issuer.token(&es256());
+    for _ in 0..3 {
+        drop(tokio::time::timeout(Duration::from_millis(20), house.call_with(&forged)).await);
+    }
+    assert_eq!(house.call_with(&issuer.token(&key)).await.status, 200);
+    assert_eq!(issuer.asked(), 1);
+}
+
+/// A token that is known is no reason to let the keys grow old: the next one would wait for new ones.
+#[tokio::test]
+async fn keys_are_renewed_ahead_also_where_all_tokens_are_known() {
+    let key = es256();
+    let issuer = KeyIssuer::start(&[&key]).await;
+    let house = issuer.house();
+    let token = issuer.token(&key);
+    assert_eq!(house.call_with(&token).await.status, 200);
+    issuer.pass(Duration::from_secs(250));
+    for _ in 0..200 {
+        assert_eq!(house.call_with(&token).await.status, 200);
+        if issuer.asked() == 2 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the keys are never renewed");
+}
+
+/// P9: an issuer that hangs costs one request its time, and not every one for an hour.
+#[tokio::test]
+async fn an_outage_does_not_slow_every_request_down() {
+    let (old, new) = (es256(), es256());
+    let issuer = KeyIssuer::start(&[&old]).await;
+    let times = KeyTimes {
+        min_interval: Duration::from_millis(1),
+        time_limit: Duration::from_millis(500),
+        ..KeyTimes::default()
+    };
+    let house = house_with(&issuer, |builder| builder.key_times(times));
+    assert_eq!(house.call_with(&issuer.token(&old)).await.status, 200);
+    issuer.hang();
+    issuer.pass(Duration::from_secs(301));
+    assert_eq!(house.call_with(&issuer.token(&old)).await.status, 200);
+    let start = tokio::time::Instant::now();
+    for _ in 0..10 {
+        assert_eq!(house.call_with(&issuer.token(&old)).await.status, 200);
+    }
+    assert!(start.elapsed() < 4 * times.time_limit, "{:?}", start.elapsed());
+    // When it is back, its word counts again.
+    issuer.publish(&[&new]);
+    for _ in 0..200 {
+        if house.call_with(&issuer.token(&old)).await.status == 401 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the withdrawn key is never refused");
 }
 
 /// Several issuers: each speaks for itself alone.

@@ -4,8 +4,10 @@
 //! - A token that names a key which is not among them waits for a set that was asked for *after* the token came: so a key
 //!   that the issuer signs with at once is found, and a token is called bad only by what the issuer says now. All such
 //!   tokens wait for the same question, and there is one a second at most, whatever is sent.
+//! - A question goes on when the request that caused it goes away. Otherwise whoever sends a forged token and hangs up, again
+//!   and again, would keep everybody from ever having keys.
 //! - What comes and is no set, or has no key that can be used, replaces nothing. Without an answer the last good set is used
-//!   for an hour; without one at all, nobody can say.
+//!   for an hour, at once where the issuer failed to answer a moment ago; without one at all, nobody can say.
 
 use std::{
     sync::{
@@ -27,6 +29,8 @@ use crate::{clock::Monotonic, outbound::InvalidEndpoint, verify::CannotCheck};
 
 /// How many tokens may wait for keys at a time. More are told to come again; each holds a request of its caller's.
 const MOST_WAITING: usize = 1_024;
+/// How long after a question that failed the last good set is used without waiting for the next one.
+const MOMENT: Duration = Duration::from_secs(10);
 
 /// Where keys come from.
 #[derive(Debug)]
@@ -40,7 +44,11 @@ impl IssuerKeys {
     pub(super) fn at_hand(&self) -> Option<Arc<KeySet>> {
         match self {
             Self::Fixed(keys) => Some(Arc::clone(keys)),
-            Self::Remote(remote) => remote.at_hand().map(|kept| kept.keys),
+            Self::Remote(remote) => {
+                let kept = remote.at_hand()?;
+                remote.renew_ahead(&kept);
+                Some(kept.keys)
+            }
         }
     }
 
@@ -65,7 +73,7 @@ pub(super) struct RemoteKeys {
     now: Monotonic,
     known: Mutex<Known>,
     /// Held by who asks; the others queue up behind and find the answer.
-    asking: tokio::sync::Mutex<()>,
+    asking: Arc<tokio::sync::Mutex<()>>,
     waiting: Semaphore,
     is_renewing: AtomicBool,
 }
@@ -115,7 +123,7 @@ impl RemoteKeys {
             times,
             now,
             known: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
+            asking: Arc::default(),
             waiting: Semaphore::new(MOST_WAITING),
             is_renewing: AtomicBool::new(false),
         }
@@ -147,59 +155,89 @@ impl RemoteKeys {
             self.renew_ahead(&kept);
             return Ok(kept.keys);
         }
+        let last_good = || {
+            let kept = self.known().kept.clone()?;
+            (self.age(&kept) < self.times.last_good && has_its_key(&kept.keys)).then_some(kept)
+        };
+        // An outage must not cost every request the whole time limit.
+        if self.has_just_failed()
+            && let Some(kept) = last_good()
+        {
+            self.renew_ahead(&kept);
+            return Ok(kept.keys);
+        }
         let asked = match self.waiting.try_acquire() {
             Err(_) => Err(CannotCheck::Refused),
-            Ok(_place) => timeout(self.times.time_limit, self.asked_since(came_at))
+            Ok(_place) => timeout(self.times.time_limit, self.asked_since(came_at, has_its_key))
                 .await
                 .unwrap_or(Err(CannotCheck::TimedOut)),
         };
-        asked.or_else(|why| {
-            let last_good = self.known().kept.clone();
-            last_good
-                .filter(|kept| self.age(kept) < self.times.last_good && has_its_key(&kept.keys))
-                .map(|kept| kept.keys)
-                .ok_or(why)
+        asked.or_else(|why| last_good().map(|kept| kept.keys).ok_or(why))
+    }
+
+    fn has_just_failed(&self) -> bool {
+        let known = self.known();
+        let asked_at = known.asked_at.filter(|_| known.failure.is_some());
+        asked_at.is_some_and(|asked_at| {
+            self.now.now().saturating_sub(asked_at) < self.times.time_limit + MOMENT
         })
     }
 
-    /// A set that was asked for no earlier than this.
-    async fn asked_since(&self, came_at: Duration) -> Result<Arc<KeySet>, CannotCheck> {
-        let _turn = self.asking.lock().await;
+    fn has_just_asked(&self) -> bool {
+        let asked_at = self.known().asked_at;
+        asked_at.is_some_and(|asked_at| self.now.now().saturating_sub(asked_at) < self.times.min_interval)
+    }
+
+    /// A set that was asked for no earlier than this, or one that will do.
+    async fn asked_since(
+        self: &Arc<Self>,
+        came_at: Duration,
+        will_do: impl Fn(&KeySet) -> bool,
+    ) -> Result<Arc<KeySet>, CannotCheck> {
+        let turn = Arc::clone(&self.asking).lock_owned().await;
+        // Somebody asked while we waited, or has just been told no.
+        if let Some(kept) = self.at_hand()
+            && (kept.asked_at >= came_at || will_do(&kept.keys))
+        {
+            return Ok(kept.keys);
+        }
         let last_asked = {
             let known = self.known();
-            match (&known.kept, known.failure, known.asked_at) {
-                // Somebody asked while we waited, or has just been told no.
-                (Some(kept), None, _) if kept.asked_at >= came_at => return Ok(Arc::clone(&kept.keys)),
-                (_, Some(failure), Some(asked_at))
+            match (known.failure, known.asked_at) {
+                (Some(failure), Some(asked_at))
                     if self.now.now().saturating_sub(asked_at) < self.times.min_interval =>
                 {
                     return Err(failure);
                 }
-                _ => known.asked_at,
+                (_, asked_at) => asked_at,
             }
         };
-        if let Some(asked_at) = last_asked {
-            let rest = self
-                .times
-                .min_interval
-                .saturating_sub(self.now.now().saturating_sub(asked_at));
-            if !rest.is_zero() {
-                sleep(rest).await;
+        let this = Arc::clone(self);
+        // In a task of its own, with the turn: it comes to its end even when nobody waits for it any more.
+        let asking = tokio::spawn(async move {
+            let _turn = turn;
+            if let Some(asked_at) = last_asked {
+                let rest = this
+                    .times
+                    .min_interval
+                    .saturating_sub(this.now.now().saturating_sub(asked_at));
+                if !rest.is_zero() {
+                    sleep(rest).await;
+                }
             }
-        }
-        self.ask().await
+            this.ask().await
+        });
+        asking.await.unwrap_or(Err(CannotCheck::Refused))
     }
 
     /// Asks, and keeps the answer. Called by whoever holds the turn.
     async fn ask(&self) -> Result<Arc<KeySet>, CannotCheck> {
         let asked_at = self.now.now();
-        {
-            // Noted before the answer: who asks may be gone by then, and the next one must not ask at once.
-            let mut known = self.known();
-            known.asked_at = Some(asked_at);
-            known.failure = Some(CannotCheck::TimedOut);
-        }
-        let fetched = self.address.fetch().await;
+        self.known().asked_at = Some(asked_at);
+        // On the whole of it: finding the address may take several questions.
+        let fetched = timeout(self.times.time_limit, self.address.fetch())
+            .await
+            .unwrap_or(Err(CannotCheck::TimedOut));
         let outcome = fetched.and_then(|body| {
             let same = self.known().kept.clone().filter(|kept| *kept.body == *body);
             if let Some(kept) = same {
@@ -237,7 +275,7 @@ impl RemoteKeys {
 
     /// Renews keys that will soon be old, beside the request that noticed it.
     fn renew_ahead(self: &Arc<Self>, kept: &Kept) {
-        let is_due = self.age(kept) >= self.times.renewal_age();
+        let is_due = self.age(kept) >= self.times.renewal_age() && !self.has_just_asked();
         if !is_due || self.is_renewing.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -245,7 +283,7 @@ impl RemoteKeys {
         tokio::spawn(async move {
             // A set asked for later than the one that is growing old.
             let since = asked_at + Duration::from_nanos(1);
-            let renewed = timeout(this.times.time_limit, this.asked_since(since)).await;
+            let renewed = timeout(this.times.time_limit, this.asked_since(since, |_| false)).await;
             if !matches!(renewed, Ok(Ok(_))) {
                 tracing::warn!(issuer = %this.issuer, "the issuer's keys could not be renewed yet");
             }
