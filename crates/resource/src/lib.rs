@@ -105,6 +105,7 @@ pub use json_rpc::JsonRpc;
 pub use layer::{Protect, Protected};
 pub use metadata::ResourceMetadata;
 pub use outbound::{Endpoint, InvalidEndpoint, Outbound, OutboundSettings};
+pub use refusal::RefusalReason;
 pub use scope_hierarchy::ScopeHierarchy;
 pub use tool::{AuthorizeTools, ToolPolicy};
 pub use verify::{Cached, Caching, ClientAuthentication, CannotCheck, TokenVerifier, VerifiedToken, VerifyError};

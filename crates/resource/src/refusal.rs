@@ -40,6 +40,11 @@ pub(crate) enum Refusal {
     CannotCheck(CannotCheck),
 }
 
+/// Why the layer answered a request itself, in the extensions of that answer: for whoever keeps a trail of what was
+/// refused. It is not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalReason(pub String);
+
 impl From<VerifyError> for Refusal {
     fn from(error: VerifyError) -> Self {
         match error {
@@ -102,6 +107,7 @@ impl Refusal {
         if let Some(after) = error.retry_after {
             headers.insert(header::RETRY_AFTER, after.as_secs().max(1).into());
         }
+        response.extensions_mut().insert(RefusalReason(self.to_string()));
         response
     }
 }

@@ -351,7 +351,7 @@ const ALLOW_PLAIN_PKCE: &str = "dangerous_allow_plain_pkce";
 
 /// The filter, where none is set, of `serve` and of the other verbs: these print what they did themselves, and note it
 /// for the audit trail.
-const FILTER: &str = "info";
+pub(crate) const FILTER: &str = "info";
 const VERB_FILTER: &str = "warn,audit=info";
 
 fn read_log(read: &mut Reader) -> Result<Log, ConfigError> {

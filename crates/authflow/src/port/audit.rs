@@ -48,6 +48,8 @@ pub enum AuditAction {
     ClientAuthentication,
     /// A token was introspected.
     Introspect,
+    /// A token was presented to a resource in this process.
+    Call,
     /// A token, grant or client was revoked.
     Revoke,
     /// A client registered itself.
@@ -78,6 +80,7 @@ impl AuditAction {
             Self::RedeemDeviceCode => "redeem_device_code",
             Self::ClientAuthentication => "client_authentication",
             Self::Introspect => "introspect",
+            Self::Call => "call",
             Self::Revoke => "revoke",
             Self::Register => "register",
             Self::SignIn => "sign_in",

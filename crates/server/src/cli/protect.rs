@@ -5,7 +5,7 @@ use std::{ffi::OsString, net::TcpListener, path::PathBuf, sync::Arc};
 use axum::{Json, Router, middleware, response::IntoResponse, routing::get};
 use clap::Args;
 use http::{StatusCode, header};
-use mcp_authflow::port::Store;
+use mcp_authflow::port::{Audit, Store};
 use mcp_authflow_axum::ClientAddress;
 use mcp_authflow_protect::{IdentitySigner, Proxy, Upstream};
 use mcp_authflow_resource::{Cached, Caching, TokenVerifier, friction::FrictionGuard};
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::{output::say, serve};
 use crate::{
+    audit_trail::BoundedTrail,
     bootstrap,
     config::{Config, ConfigError, UpstreamUrl},
     http::{
@@ -25,6 +26,7 @@ use crate::{
     protect::{
         Authority, Door, Doorway, Found, OtherIssuer, OwnIssuer, OwnKey, SignedByServer, Watch, register,
     },
+    system::SinceStart,
     wire::{Opened, Purpose, Shared},
 };
 
@@ -35,10 +37,10 @@ use crate::{
   authflow protect http://127.0.0.1:9000/mcp
   authflow protect -- python server.py
   authflow protect --public-url https://tools.example http://127.0.0.1:9000/mcp
-  authflow protect --issuer https://auth.example --public-url https://tools.example http://127.0.0.1:9000/mcp
+  authflow protect --issuer https://auth.example http://127.0.0.1:9000/mcp
 
-Clients are given the address that the first lines name, such as http://127.0.0.1:8000/mcp. Which tool needs which
-scope, and much else, is said in the section [protect] of the configuration file."
+Give your MCP client the address that is printed as endpoint, such as http://127.0.0.1:8000/mcp.
+Which tool needs which scope, and more, is set in [protect] of the configuration file."
 )]
 pub(super) struct Protect {
     /// The MCP server: the address of its endpoint, or of its event stream for the older HTTP with SSE
@@ -111,7 +113,12 @@ impl Protect {
             )),
             (Some((program, arguments)), _) => Ok(Behind {
                 upstream: Upstream::command(program, arguments),
-                shown: program.to_string_lossy().into_owned(),
+                // Arguments may hold keys.
+                shown: if arguments.is_empty() {
+                    program.to_string_lossy().into_owned()
+                } else {
+                    format!("{} …", program.to_string_lossy())
+                },
                 is_sse: false,
             }),
             (None, Some(url)) => Ok(Behind {
@@ -160,6 +167,7 @@ impl Protect {
         )
         .await?;
         gateway.store = Some(opened.store.clone());
+        gateway.trail = server.ports().audit.clone();
         let people = People::new(
             server.clone(),
             opened.accounts.clone(),
@@ -263,6 +271,8 @@ struct Gateway {
     shown: String,
     is_sse: bool,
     found: Option<Found>,
+    /// Where refusals are noted.
+    trail: Arc<dyn Audit>,
     /// Where the MCP server stands under its name, when that is here.
     store: Option<Arc<dyn Store>>,
 }
@@ -325,6 +335,7 @@ impl Gateway {
             shown: behind.shown,
             is_sse: behind.is_sse,
             found,
+            trail: Arc::new(BoundedTrail::new(SinceStart::now())),
             store: None,
         })
     }
@@ -345,7 +356,11 @@ impl Gateway {
         greeting: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
         let (end, ending) = watch::channel(false);
-        let door = Door::new(self.doorway.hang(self.found.as_ref())?, ending);
+        let door = Door::new(
+            self.doorway.hang(self.found.as_ref())?,
+            ending,
+            self.trail.clone(),
+        );
         let app = routes
             .merge(door.routes(&self.doorway.well_known_paths()?, self.is_sse))
             .fallback(nothing_here)

@@ -5,6 +5,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     pin::Pin,
     sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
@@ -13,14 +14,16 @@ use std::{
 use axum::{Router, body::Body, response::Response};
 use futures_util::StreamExt as _;
 use http::{Method, Request, header};
-use mcp_authflow::port::Entropy;
+use mcp_authflow::port::{Audit, AuditEvent, AuditOutcome, Entropy, audit::AuditAction};
+use mcp_authflow_axum::ClientAddress;
 use mcp_authflow_protect::Proxy;
 use mcp_authflow_resource::{
-    AuthorizeTools, InvalidProtection, ProtectedResource, TokenVerifier, VerifiedToken, VerifyError,
+    AuthorizeTools, InvalidProtection, ProtectedResource, RefusalReason, TokenVerifier, VerifiedToken,
+    VerifyError,
     friction::{FrictionGuard, FrictionLayer},
     well_known::AuthorizationServerAliases,
 };
-use mcp_authflow_types::{ClientId, Issuer, Resource, hex};
+use mcp_authflow_types::{ClientId, Issuer, Resource, TokenHash, hex};
 use tokio::sync::watch;
 use tower::{Layer as _, Service, ServiceExt as _, util::BoxCloneSyncService};
 
@@ -130,13 +133,15 @@ pub(crate) struct Door {
     hung: Arc<RwLock<Hung>>,
     /// Turns true when the process is asked to stop.
     ending: watch::Receiver<bool>,
+    trail: Arc<dyn Audit>,
 }
 
 impl Door {
-    pub(crate) fn new(hung: Hung, ending: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(hung: Hung, ending: watch::Receiver<bool>, trail: Arc<dyn Audit>) -> Self {
         Self {
             hung: Arc::new(RwLock::new(hung)),
             ending,
+            trail,
         }
     }
 
@@ -180,15 +185,47 @@ impl Service<Request<Body>> for Door {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let hung = self.hung.read().unwrap_or_else(PoisonError::into_inner).clone();
         let ending = self.ending.clone();
+        let trail = self.trail.clone();
         let is_standing = is_standing(&request);
+        let presented = Presented::by(&request);
         Box::pin(async move {
             let response = hung.oneshot(request).await?;
+            if let (Some(presented), Some(reason)) = (presented, response.extensions().get::<RefusalReason>())
+            {
+                presented.note_refusal(&*trail, reason);
+            }
             Ok(if is_standing {
                 until(response, ending)
             } else {
                 response
             })
         })
+    }
+}
+
+/// What a caller presented, for the audit trail. Who presents nothing is at the beginning of the way, and not refused.
+struct Presented {
+    token: TokenHash,
+    address: Option<IpAddr>,
+}
+
+impl Presented {
+    fn by(request: &Request<Body>) -> Option<Self> {
+        let header = request.headers().get(header::AUTHORIZATION)?.as_bytes();
+        // Behind the scheme, in whatever case it is written.
+        let token = header.splitn(2, |byte| *byte == b' ').last().unwrap_or(header);
+        let address = request.extensions().get().map(|ClientAddress(address)| *address);
+        Some(Self {
+            token: TokenHash::of(std::str::from_utf8(token).unwrap_or_default()),
+            address,
+        })
+    }
+
+    fn note_refusal(&self, trail: &dyn Audit, RefusalReason(reason): &RefusalReason) {
+        let event = AuditEvent::new(AuditAction::Call, AuditOutcome::Refused, reason.clone())
+            .with_token(&self.token)
+            .with_address(self.address);
+        trail.record(&event);
     }
 }
 

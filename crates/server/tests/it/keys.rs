@@ -8,7 +8,7 @@ use mcp_authflow_sqlite::{SqliteOptions, SqliteStore};
 use mcp_authflow_testkit::{
     browser::Decision,
     server::{Store, TestServer, TestServerBuilder},
-    service::postgres::PrivatePostgres,
+    service::postgres::{FreshDatabase, PrivatePostgres},
 };
 use serde_json::{Value, json};
 
@@ -77,18 +77,18 @@ fn parsed(token: &str) -> UnverifiedJws {
     UnverifiedJws::parse(token, &rules).unwrap()
 }
 
-fn stores() -> Vec<Store> {
+/// Every kind of store, and the database that has to outlive the last of them.
+fn stores() -> ([Store; 3], FreshDatabase) {
     let database = PrivatePostgres::shared().unwrap().fresh_database().unwrap();
-    // The database lives as long as the server that holds it, which a test outlives.
-    let url = database.url().to_owned();
-    std::mem::forget(database);
-    vec![Store::Memory, Store::Sqlite, Store::Postgres(url)]
+    let postgres = Store::Postgres(database.url().to_owned());
+    ([Store::Memory, Store::Sqlite, postgres], database)
 }
 
 /// RFC 9068; P14: the life of a JWT and of its key, on every store.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_rotated_and_retired_while_tokens_of_it_live() {
-    for store in stores().into_iter().skip(1) {
+    let (stores, _database) = stores();
+    for store in stores.into_iter().skip(1) {
         let house = start(builder().store(store).config(QUICK));
         let first = house.machine_token().await;
         let old = parsed(&first).key_id().unwrap().to_owned();
@@ -148,7 +148,8 @@ async fn a_key_is_rotated_and_retired_while_tokens_of_it_live() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_jwt_is_proven_introspected_looked_into_and_revoked_on_every_store() {
     let jwt = builder_with("access_token_format = \"jwt\"\nsigning_algorithm = \"EdDSA\"");
-    for store in stores() {
+    let (stores, _database) = stores();
+    for store in stores {
         let is_memory = store == Store::Memory;
         let house = House::of(jwt.clone().store(store).start().unwrap());
         let code = house.code(&house.browser(), "web", Decision::Allow).await;

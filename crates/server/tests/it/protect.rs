@@ -181,6 +181,14 @@ async fn a_revoked_token_is_refused_at_once() {
         .await;
     assert_eq!(revoked.unwrap().status(), 200);
     assert_eq!(client.call("read_note", json!({})).await.status(), 401);
+    let said = "action=\"call\" outcome=\"refused\" reason=\"the token is unknown, expired or revoked\"";
+    assert!(gateway.wait_for_output(said), "{}", gateway.output());
+    assert!(
+        gateway.output().contains("address=127.0.0.9"),
+        "{}",
+        gateway.output()
+    );
+    assert!(!gateway.output().contains(&client.token), "no token in the log");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
