@@ -111,8 +111,8 @@ pub enum SigningError {
     Overtaken,
     /// More keys would be published than verifiers read.
     #[error(
-        "{0} keys of this algorithm are published, which is as many as verifiers read; wait until tokens of the oldest \
-         have expired, or retire some"
+        "{0} keys are published, which is as many as verifiers read; wait until the tokens of the oldest have expired, or \
+         retire some"
     )]
     TooMany(usize),
 }
@@ -130,8 +130,8 @@ impl From<SigningError> for ErrorResponse {
     }
 }
 
-/// How many keys of an algorithm are published at most: verifiers read 32 of a set (ours do), and there are two algorithms.
-const MOST_PUBLISHED: usize = 15;
+/// How many keys are published at most: verifiers read 32 of a set (ours do), and one may have to replace a stolen one.
+const MOST_PUBLISHED: usize = 31;
 /// How often this node tries again when others add keys at the same moment.
 const TRIES: usize = 5;
 /// How long ago a request may have read the clock.
@@ -218,7 +218,7 @@ impl KeyRing {
     ) -> Result<SigningKeyRecord, SigningError> {
         for _ in 0..TRIES {
             let records = self.ports.store.list_signing_keys().await?;
-            check_room(&records, algorithm, now)?;
+            check_room(&records, now)?;
             let is_first = schedule::signer(&records, algorithm, now).is_none();
             let active_from = if at_once || is_first {
                 now
@@ -366,10 +366,10 @@ impl KeyRing {
             return Some(default);
         }
         let every = self.settings.rotate_every?;
+        check_room(records, now).ok()?;
         SigningAlgorithm::ALL.iter().copied().find(|&algorithm| {
             schedule::newest(records, algorithm)
                 .is_some_and(|newest| (newest.created_at + every).has_passed(now))
-                && check_room(records, algorithm, now).is_ok()
         })
     }
 
@@ -461,14 +461,9 @@ impl KeyRing {
     }
 }
 
-/// Whether one more key of an algorithm may be published.
-fn check_room(
-    records: &[SigningKeyRecord],
-    algorithm: SigningAlgorithm,
-    now: Timestamp,
-) -> Result<(), SigningError> {
+/// Whether one more key may be published.
+fn check_room(records: &[SigningKeyRecord], now: Timestamp) -> Result<(), SigningError> {
     let published = (0..records.len())
-        .filter(|&place| records[place].algorithm == algorithm)
         .filter(|&place| schedule::phase(records, place, now) != KeyPhase::Over)
         .count();
     if published < MOST_PUBLISHED {

@@ -81,22 +81,27 @@ impl AuthorizationServer {
     ///
     /// # Errors
     /// `temporarily_unavailable`, with 503 or 504, when the store cannot be asked.
-    pub async fn look_up(&self, token: &str, resource: &Resource) -> Result<Option<ActiveToken>, ErrorResponse> {
+    pub async fn look_up(
+        &self,
+        token: &str,
+        resource: &Resource,
+    ) -> Result<Option<ActiveToken>, ErrorResponse> {
         let now = self.now();
         let token = PresentedToken::parse(token, &self.settings().issuer);
         let (hash, bucket) = match &token {
             PresentedToken::Access(token) => (token.hash(), token.bucket()),
             PresentedToken::Refresh(_) => return Ok(None),
-            PresentedToken::Foreign(token) => {
-                match self.find_foreign(TokenKind::Access, token, now).await? {
-                    Some(entry) => (token.hash(), entry.bucket),
-                    None => return Ok(None),
-                }
-            }
+            PresentedToken::Foreign(token) => match self.find_foreign(TokenKind::Access, token, now).await? {
+                Some(entry) => (token.hash(), entry.bucket),
+                None => return Ok(None),
+            },
         };
         // The verb reads a client beside the token, for callers who have to prove to be it. Nobody is called this.
         let nobody = ClientId::from_random([0; 16]);
-        let peek = self.store().peek_access_token(&hash, bucket, &nobody, false).await?;
+        let peek = self
+            .store()
+            .peek_access_token(&hash, bucket, &nobody, false)
+            .await?;
         let found = peek
             .token
             .filter(|found| found.record.resource == *resource && !found.record.expires_at.has_passed(now));

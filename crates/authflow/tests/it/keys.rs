@@ -294,17 +294,17 @@ async fn a_key_outlives_the_longest_lived_token_of_it() {
 async fn no_more_keys_are_published_than_verifiers_read() {
     let scene = scene().await;
     machine(&scene).await;
-    for _ in 0..14 {
+    for _ in 0..30 {
         scene.rotate(true).await;
     }
     let now = scene.clock.now();
     let refused = scene.server.keys().rotate(ES256, true, now).await;
-    assert!(matches!(refused, Err(SigningError::TooMany(15))), "{refused:?}");
+    assert!(matches!(refused, Err(SigningError::TooMany(31))), "{refused:?}");
     // A stolen one can be dropped all the same.
     let signer = key_of(&machine(&scene).await);
     let retired = scene.server.keys().retire(&signer, now).await.unwrap();
     assert!(matches!(retired, RetireKey::Replaced(_)));
-    assert_eq!(scene.key_set().await.len(), 15);
+    assert_eq!(scene.key_set().await.len(), 31);
     scene.wait(1_200);
     scene.rotate(true).await;
 }
