@@ -32,18 +32,21 @@
 //! | `http` | an upstream that speaks streamable HTTP, or the older HTTP with SSE | MCP transports |
 //! | `stdio` | an upstream that is started, and spoken to over its standard input and output | MCP transports |
 //! | `owner` | to whom sessions belong | – |
+//! | `listening` | streams that end with the token that opened them | – |
 //! | `trouble` | what goes wrong, and what is answered | RFC 9110 §15, JSON-RPC 2.0 §5.1 |
 //!
 //! # Security
 //! - A request without a [`Caller`](mcp_authflow_resource::Caller) in its extensions is never passed on: the layer
 //!   [`Protect`](mcp_authflow_resource::Protect) must be in front.
 //! - The upstream gets no token, no cookie and nothing that passes for a statement of ours (M-125).
+//! - Who listens is asked for a good token again when the one that opened the stream ends.
 //! - No request that may have reached the upstream is ever sent a second time.
 
 pub mod builder;
 mod entropy;
 mod http;
 pub mod identity;
+mod listening;
 mod owner;
 pub mod proxy;
 mod stdio;

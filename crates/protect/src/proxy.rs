@@ -10,13 +10,14 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{Request, Response, request::Parts};
+use http::{Method, Request, Response, request::Parts};
 use mcp_authflow_resource::Caller;
 use tower_service::Service;
 
 use crate::{
     Builder, Identity, IdentitySigner, Upstream,
     http::HttpUpstream,
+    listening::{IsSession, Listening},
     stdio::StdioUpstream,
     trouble::{AnswerTo, Trouble},
 };
@@ -55,6 +56,8 @@ pub(crate) struct Admitted {
     /// Below the endpoint: empty, or beginning with a slash.
     pub(crate) rest: String,
     pub(crate) identity: Option<http::HeaderValue>,
+    /// Whether the answer turned out to be a whole session.
+    pub(crate) is_session: IsSession,
 }
 
 impl Proxy {
@@ -87,14 +90,24 @@ impl Proxy {
     pub async fn pass(&self, request: Request<Body>) -> Response<Body> {
         let answer_to = AnswerTo::of(&request);
         let (parts, body) = request.into_parts();
-        let result = match self.settings.admit(&parts).await {
-            Ok(admitted) => match &self.settings.way {
-                Way::Http(upstream) => upstream.pass(admitted, parts, body).await,
-                Way::Stdio(upstream) => upstream.pass(admitted, parts, body).await,
-            },
-            Err(trouble) => Err(trouble),
-        };
+        let result = self.pass_admitted(parts, body).await;
         result.unwrap_or_else(|trouble| trouble.answer(&answer_to))
+    }
+
+    async fn pass_admitted(&self, request: Parts, body: Body) -> Result<Response<Body>, Trouble> {
+        let admitted = self.settings.admit(&request).await?;
+        let listener =
+            (request.method == Method::GET).then(|| (admitted.caller.clone(), admitted.is_session.clone()));
+        let answer = match &self.settings.way {
+            Way::Http(upstream) => upstream.pass(admitted, request, body).await?,
+            Way::Stdio(upstream) => upstream.pass(admitted, request, body).await?,
+        };
+        Ok(match listener {
+            Some((caller, is_session)) => {
+                answer.map(|body| Listening::until_the_token_ends(body, &caller, is_session))
+            }
+            None => answer,
+        })
     }
 }
 
@@ -119,6 +132,7 @@ impl Settings {
             public_path: self.path.clone(),
             rest: rest.to_owned(),
             identity,
+            is_session: IsSession::default(),
         })
     }
 }

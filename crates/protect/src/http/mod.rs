@@ -179,8 +179,10 @@ impl HttpUpstream {
         let owner = Owner::of(&admitted.caller);
         let endpoint = self.settings.endpoint.clone();
         let public_path = admitted.public_path.clone();
+        let is_session = admitted.is_session.clone();
         Box::new(move |said| {
             let target = endpoint_event::resolve(&endpoint, said)?;
+            is_session.say();
             let session = sessions.open(owner, target);
             let url = format!("{public_path}{}{}", sessions::PREFIX, session.handle());
             Some((url, session))

@@ -20,7 +20,9 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::support::{Front, Recorder, answer, channel, next, request, serve, text, until, within};
+use crate::support::{
+    Front, Recorder, answer, channel, next, request, request_of, serve, text, until, within,
+};
 
 #[tokio::test]
 async fn an_event_arrives_before_the_stream_ends() {
@@ -279,5 +281,46 @@ async fn a_get_comes_without_a_body() {
             assert_eq!(value, None, "{method} {name}");
         }
         assert_eq!(asked.headers["host"], upstream.address.to_string());
+    }
+}
+
+/// P8: who listens does not go on to hear what is said after their token has ended. A call is answered to its end.
+#[tokio::test]
+async fn a_listener_is_heard_no_longer_than_its_token_lasts() {
+    let held = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let senders = Arc::clone(&held);
+    let upstream = Recorder::start(move |_| {
+        let (sender, body) = channel();
+        senders.lock().unwrap().push(sender);
+        answer(200, &[("content-type", "text/event-stream")], body)
+    })
+    .await;
+    let front = Front::before(&upstream.url("/mcp"));
+    let mut listening = front
+        .send(request_of("brief.c1", "GET", "/mcp", ""))
+        .await
+        .into_body();
+    let mut called = front
+        .send(request_of("brief.c1", "POST", "/mcp", "{}"))
+        .await
+        .into_body();
+    let mut lasting = front
+        .send(request_of("alice.c1", "GET", "/mcp", ""))
+        .await
+        .into_body();
+    let senders = held.lock().unwrap().clone();
+    for sender in &senders {
+        sender.send(Bytes::from_static(b"data: 1\n\n")).await.unwrap();
+    }
+    for body in [&mut listening, &mut called, &mut lasting] {
+        assert_eq!(next(body).await.as_deref(), Some("data: 1\n\n"));
+    }
+    assert_eq!(next(&mut listening).await, None, "ended with the token");
+    for sender in &senders {
+        // The listener's is gone by now.
+        let _ = sender.send(Bytes::from_static(b"data: 2\n\n")).await;
+    }
+    for body in [&mut called, &mut lasting] {
+        assert_eq!(next(body).await.as_deref(), Some("data: 2\n\n"));
     }
 }

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use mcp_authflow_protect::{CannotSign, Identity, IdentitySigner, Proxy, Upstream};
 use mcp_authflow_resource::{
-    ClientId, Protect, ProtectedResource, TokenVerifier, VerifiedToken, VerifyError,
+    ClientId, Protect, ProtectedResource, Timestamp, TokenVerifier, VerifiedToken, VerifyError,
 };
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -24,7 +24,7 @@ pub(crate) const RESOURCE: &str = "https://mcp.test/mcp";
 /// Nothing that is awaited takes this long unless something is broken.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Takes `NAME:CLIENT` for the token of that person through that client.
+/// Takes `NAME.CLIENT` for the token of that person through that client; one that begins with `brief` ends in a second.
 struct Names;
 
 #[async_trait::async_trait]
@@ -35,6 +35,14 @@ impl TokenVerifier for Names {
         verified.subject = Some(name.to_owned());
         verified.client_id = ClientId::parse(client).ok();
         verified.audience = vec![RESOURCE.to_owned()];
+        if name.starts_with("brief") {
+            // The layer still accepts it, for the last second of its leeway.
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap();
+            let end = i64::try_from(now.as_secs()).unwrap() - 28;
+            verified.expires_at = Some(Timestamp::from_seconds(end));
+        }
         Ok(verified)
     }
 }
