@@ -1,4 +1,7 @@
-"""An ordinary MCP server that knows nothing of sign-in: a note book, over HTTP or (`--stdio`) over its standard streams."""
+"""An ordinary MCP server that knows nothing of sign-in: a note book.
+
+Over HTTP (`notes.py PORT`), over the older HTTP with SSE (`notes.py --sse PORT`) or on its standard streams (`--stdio`).
+"""
 
 import asyncio
 import json
@@ -60,7 +63,9 @@ def show_headers() -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--stdio"]:
+    *mode, last = sys.argv[1:]
+    if last == "--stdio":
         mcp.run(show_banner=False)
     else:
-        mcp.run(transport="http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False)
+        transport = "sse" if mode == ["--sse"] else "http"
+        mcp.run(transport=transport, host="127.0.0.1", port=int(last), show_banner=False)

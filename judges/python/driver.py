@@ -9,6 +9,7 @@ import anyio
 import httpx2
 from mcp import ClientSession
 from mcp.client.auth import OAuthClientProvider
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
 
@@ -68,8 +69,10 @@ class Application:
         self.memory = Memory()
         self.may_open_browser = True
         self.wanted_browser = False
+        self.wanted_sign_in = anyio.Event()
         self.callback = None
         self.expects_refusal = False
+        self.transport_name = options.get("transport")
         self.provider = OAuthClientProvider(
             server_url=server_url,
             client_metadata=OAuthClientMetadata(
@@ -87,11 +90,16 @@ class Application:
     async def open_browser(self, url):
         self.wanted_browser = True
         if not self.may_open_browser:
+            self.wanted_sign_in.set()
             raise NewSignInWanted(url)
         if not self.memory.granted:
             say(step="registered", ok=True, client_id=self.memory.client.client_id)
         say(authorize=url)
         self.callback = await hear("callback")
+
+    async def leave_for_sign_in(self):
+        await self.wanted_sign_in.wait()
+        raise NewSignInWanted("a sign-in is needed")
 
     async def receive(self):
         parameters = parse_qs(urlsplit(self.callback).query)
@@ -101,12 +109,21 @@ class Application:
         return AuthorizationCodeResult(code=one["code"], state=one.get("state"), iss=one.get("iss"))
 
     @asynccontextmanager
-    async def session(self, server_url):
+    async def transport(self, server_url):
+        if self.transport_name == "sse":
+            async with sse_client(server_url, timeout=PATIENCE, auth=self.provider) as streams:
+                yield streams
+            return
         async with httpx2.AsyncClient(auth=self.provider, timeout=PATIENCE) as http:
-            async with streamable_http_client(server_url, http_client=http) as (incoming, outgoing, *_):
-                async with ClientSession(incoming, outgoing) as session:
-                    await session.initialize()
-                    yield session
+            async with streamable_http_client(server_url, http_client=http) as streams:
+                yield streams
+
+    @asynccontextmanager
+    async def session(self, server_url):
+        async with self.transport(server_url) as (incoming, outgoing, *_):
+            async with ClientSession(incoming, outgoing) as session:
+                await session.initialize()
+                yield session
 
 
 async def drive(application, server_url, options):
@@ -175,7 +192,10 @@ async def drive(application, server_url, options):
         #    session with `NewSignInWanted`, which `main` takes for what it is.
         await hear("revoked")
         application.expects_refusal = True
-        raise RuntimeError(f"a revoked token still works: {await call()}")
+        async with anyio.create_task_group() as tasks:
+            # Over SSE the library logs the refusal and lets the call wait for ever.
+            tasks.start_soon(application.leave_for_sign_in)
+            raise RuntimeError(f"a revoked token still works: {await call()}")
 
 
 def leaves(error):

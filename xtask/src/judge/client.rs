@@ -71,6 +71,9 @@ impl Client {
             "arguments": site.play.call.arguments,
             "expect_denied": expects_denial,
         });
+        if site.is_sse {
+            options["transport"] = "sse".into();
+        }
         if let Some(step_up) = site.play.step_up.as_ref().filter(|_| self.steps_up()) {
             options["step_up"] = step_up.call.to_json();
         }

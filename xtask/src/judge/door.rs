@@ -45,6 +45,7 @@ pub(super) enum Behind {
 pub(super) struct Door {
     issuer: String,
     pub(super) mcp_url: String,
+    is_sse: bool,
     /// Held for as long as the door stands; the process ends before its folder goes.
     _process: OwnedProcess,
     _folder: TempDir,
@@ -93,6 +94,7 @@ impl Keeper<'_> {
 }
 
 fn open(folder: TempDir, mut command: Command, behind: Behind, issuer: String, origin: &str) -> Result<Door> {
+    let is_sse = matches!(&behind, Behind::Url(url) if url.ends_with("/sse"));
     match behind {
         Behind::Url(url) => {
             command.arg(url);
@@ -114,6 +116,7 @@ fn open(folder: TempDir, mut command: Command, behind: Behind, issuer: String, o
     Ok(Door {
         issuer,
         mcp_url: format!("{origin}/mcp"),
+        is_sse,
         _process: process,
         _folder: folder,
     })
@@ -127,6 +130,7 @@ impl Door {
             mcp_url: self.mcp_url.clone(),
             introspection_client: None,
             play: Play::notes(),
+            is_sse: self.is_sse,
         }
     }
 }

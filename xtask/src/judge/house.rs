@@ -130,6 +130,7 @@ impl House {
             mcp_url: self.mcp_url.clone(),
             introspection_client: Some(INTROSPECTION_CLIENT),
             play: Play::hello(),
+            is_sse: false,
         }
     }
 

@@ -50,9 +50,18 @@ impl McpServer {
 
     /// Starts it on a free port.
     pub(super) fn start(self) -> Result<Running> {
+        self.start_at("/mcp", &[])
+    }
+
+    /// Starts the Python one on a free port, speaking the older HTTP with SSE.
+    pub(super) fn start_python_with_sse() -> Result<Running> {
+        Self::Python.start_at("/sse", &["--sse"])
+    }
+
+    fn start_at(self, path: &str, mode: &[&str]) -> Result<Running> {
         let port = free_port()?;
         let mut command = self.command()?;
-        command.arg(port.to_string());
+        command.args(mode).arg(port.to_string());
         let mut process = OwnedProcess::spawn("the MCP server", &mut command, StopSignal::Terminate, None)?;
         let ready = match self {
             Self::TypeScript | Self::Everything => "listening on",
@@ -60,7 +69,7 @@ impl McpServer {
         };
         process.wait_until(ready, PATIENCE)?;
         Ok(Running {
-            url: format!("http://127.0.0.1:{port}/mcp"),
+            url: format!("http://127.0.0.1:{port}{path}"),
             _process: process,
         })
     }

@@ -3,20 +3,27 @@
 //! The door keeps its state in `SQLite` here. What the stores do is judged at the server itself; nothing of it is different
 //! behind a door.
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
 
 use super::client::Client;
-use super::door::{Behind, SCOPES};
-use super::house::{Keeper, StoreKind, http};
+use super::door::{Behind, Door, SCOPES};
+use super::house::{Keeper, StoreKind, USERNAME, http};
 use super::injector::Injector;
 use super::mcp_server::McpServer;
 use super::person::Person;
 use super::server_suite::{self, Requirements};
 use super::table::Table;
-use super::{Arguments, Name, mcpjam, note, story, visitor};
+use super::{Arguments, Name, mcpjam, note, story, visitor, workshop};
+use crate::command::last_lines;
 
 const STORE: StoreKind = StoreKind::Sqlite;
+const PATIENCE: Duration = Duration::from_secs(60);
 const BOTH: [McpServer; 2] = [McpServer::Python, McpServer::TypeScript];
 
 /// Everything that is judged behind a door.
@@ -49,11 +56,15 @@ pub(super) async fn judge(arguments: &Arguments, keeper: &Keeper<'_>, table: &mu
 async fn judge_clients(keeper: &Keeper<'_>, table: &mut Table) {
     for server in BOTH {
         for &client in Client::ALL {
+            // One is enough for a real browser; the others submit the same forms without one.
+            let is_in_chromium = (server, client) == (McpServer::Python, Client::TsV2);
+            let way = if is_in_chromium { "chromium" } else { "forms" };
             let name = format!("{}, {} behind protect", client.package(), server.package());
-            note(table, &name, STORE, "forms", async {
+            note(table, &name, STORE, way, async {
                 let behind = server.start()?;
                 let door = keeper.protect(Behind::Url(behind.url.clone()))?;
-                story::allowed(&door.site(), client, &Person::arrive(false).await?).await
+                let person = Person::arrive(is_in_chromium).await?;
+                story::allowed(&door.site(), client, &person).await
             })
             .await;
         }
@@ -72,6 +83,20 @@ async fn judge_clients(keeper: &Keeper<'_>, table: &mut Table) {
         );
         note(table, &name, STORE, "forms", async {
             let door = keeper.protect(Behind::Command(server.on_stdio()?))?;
+            story::allowed(&door.site(), client, &Person::arrive(false).await?).await
+        })
+        .await;
+    }
+    // The older transport, which only these two libraries still speak.
+    for client in [Client::TsV1, Client::Python] {
+        let name = format!(
+            "{}, {} with SSE behind protect",
+            client.package(),
+            McpServer::Python.package()
+        );
+        note(table, &name, STORE, "forms", async {
+            let behind = McpServer::start_python_with_sse()?;
+            let door = keeper.protect(Behind::Url(behind.url.clone()))?;
             story::allowed(&door.site(), client, &Person::arrive(false).await?).await
         })
         .await;
@@ -153,9 +178,35 @@ async fn judge_headers(keeper: &Keeper<'_>) -> Result<()> {
     let identity = headers["authflow-identity"]
         .as_str()
         .context("nobody told who calls")?;
-    ensure!(
-        identity.split('.').count() == 3,
-        "the identity is no JWT: {identity}"
-    );
+    let claims = check_identity(identity, &door, &behind.url).await?;
+    let is_right = claims["username"] == USERNAME
+        && claims["client_id"].is_string()
+        && claims["scope"]
+            .as_str()
+            .is_some_and(|scope| scope.contains("tools:read"));
+    ensure!(is_right, "the MCP server is told {claims}");
     Ok(())
+}
+
+/// The claims, once `PyJWT` has found the statement genuine and meant for this MCP server.
+async fn check_identity(identity: &str, door: &Door, mcp_server: &str) -> Result<Value> {
+    let site = door.site();
+    let mut command = workshop::python_script("mcp-server-python", "identity.py")?;
+    let mut child = command
+        .args([&site.url("/jwks"), &site.issuer, mcp_server])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("no stdin")?;
+    stdin.write_all(identity.as_bytes()).await?;
+    drop(stdin);
+    let output = timeout(PATIENCE, child.wait_with_output()).await??;
+    ensure!(
+        output.status.success(),
+        "PyJWT refuses the identity: {}",
+        last_lines(&String::from_utf8_lossy(&output.stderr), 3)
+    );
+    Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -14,6 +14,8 @@ pub(super) struct Site {
     /// As whom the judge may ask about tokens, if at all.
     pub(super) introspection_client: Option<(&'static str, &'static str)>,
     pub(super) play: Play,
+    /// Whether the MCP server speaks HTTP with SSE (2024-11-05).
+    pub(super) is_sse: bool,
 }
 
 /// What the client does there.
