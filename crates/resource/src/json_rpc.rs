@@ -32,6 +32,9 @@ pub const DEFAULT_MAX_BODY_BYTES: usize = 4 * 1_024 * 1_024;
 /// The deepest nesting that is read: a little less than `serde_json` and the Python and JavaScript SDKs take.
 pub const MAX_DEPTH: usize = 100;
 
+/// The longest id that is a text. Clients use numbers, or UUIDs of 36.
+const MAX_ID_BYTES: usize = 1_024;
+
 /// The members of a message, and of the `params` that checks look into.
 const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAMS: [&str; 6] = ["name", "arguments", "uri", "taskId", "ref", "_meta"];
@@ -223,7 +226,12 @@ impl Call {
     fn read(mut message: Map<String, Value>) -> Result<Option<Self>, NotJsonRpc> {
         refuse_look_alikes(&message, &MEMBERS)?;
         let id = message.remove("id");
-        if !matches!(id, None | Some(Value::Null | Value::String(_) | Value::Number(_))) {
+        let is_id = match &id {
+            None | Some(Value::Null | Value::Number(_)) => true,
+            Some(Value::String(text)) => text.len() <= MAX_ID_BYTES,
+            Some(_) => false,
+        };
+        if !is_id {
             return Err(NotJsonRpc::NotAMessage);
         }
         let method = match message.remove("method") {
@@ -410,6 +418,14 @@ mod tests {
         ] {
             assert_eq!(parse(body), Err(why), "{body}");
         }
+    }
+
+    /// What is asked comes back in front of what is answered, and is not to push it out of sight.
+    #[test]
+    fn an_id_is_short() {
+        let with_id = |length: usize| parse(&format!(r#"{{"method":"a","id":"{}"}}"#, "x".repeat(length)));
+        assert!(with_id(MAX_ID_BYTES).is_ok());
+        assert_eq!(with_id(MAX_ID_BYTES + 1), Err(NotJsonRpc::NotAMessage));
     }
 
     #[test]

@@ -37,7 +37,10 @@ use tower_service::Service;
 use tracing::Level;
 
 pub use self::body::LoggedBody;
-use self::{body::Preview, masking::Masking};
+use self::{
+    body::Preview,
+    masking::{Masking, on_one_line},
+};
 
 /// The variable that must be exactly `1`.
 pub const VARIABLE: &str = "MCP_ENABLE_VERBOSE_LOGGING";
@@ -150,7 +153,7 @@ impl RequestLog {
 
     fn request(&self, request: &request::Parts) {
         self.info(RULE);
-        let path = request.uri.path();
+        let path = on_one_line(request.uri.path());
         self.info(&format!("=== Incoming Request: {} {path} ===", request.method));
         if let Some(query) = request.uri.query().filter(|query| !query.is_empty()) {
             self.info(&format!("Query string: {}", self.masking.query(query)));
@@ -231,7 +234,7 @@ where
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
         self.log.request(&parts);
-        let of = format!("{} {}", parts.method, parts.uri.path());
+        let of = format!("{} {}", parts.method, on_one_line(parts.uri.path()));
         let preview = Preview::of_request(&self.log, parts.method == Method::POST);
         let request = Request::from_parts(parts, LoggedBody::new(body, preview));
         let answering = self.inner.call(request);
@@ -294,6 +297,20 @@ mod tests {
         let lines = lines.lock().unwrap().clone();
         let is_form = |line: &&String| line.ends_with(RULE) || line.ends_with("NOT SET");
         lines.into_iter().filter(|line| !is_form(&line)).collect()
+    }
+
+    /// A path may hold what moves a terminal's cursor (U+009B) or ends a line in a viewer (U+0085).
+    #[tokio::test]
+    async fn a_path_writes_no_lines_of_the_log() {
+        let target = "/a\u{9b}2J\u{85}INFO b";
+        let request = request("GET", &target.replace(' ', "%20"))
+            .body(Full::default())
+            .unwrap();
+        let lines = lines(log(), request, Response::new(Full::default())).await;
+        for line in &lines {
+            assert!(!line.chars().any(char::is_control), "{line:?}");
+        }
+        assert!(lines[0].contains("INFO%20b"), "{lines:?}");
     }
 
     fn request(method: &str, target: &str) -> request::Builder {

@@ -39,7 +39,7 @@ pub(super) struct EventStream {
     after_cr: bool,
 }
 
-/// A list that had to be cut is too large to be held.
+/// What may be a list that has to be cut is too large to be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ListTooLarge;
 
@@ -127,13 +127,11 @@ impl EventStream {
 
     /// The event is longer than may be held: it is passed on line by line.
     fn let_go(&mut self, out: &mut Vec<u8>) -> Result<(), ListTooLarge> {
-        if let Some(lists) = &self.lists {
-            let is_there = ListFilter::may_be_in(&self.held) || ListFilter::may_be_in(&self.line);
-            if lists.expects_one() && is_there {
-                self.held = Vec::new();
-                self.line = Vec::new();
-                return Err(ListTooLarge);
-            }
+        // It may be in what is still to come.
+        if self.lists.as_ref().is_some_and(ListFilter::expects_one) {
+            self.held = Vec::new();
+            self.line = Vec::new();
+            return Err(ListTooLarge);
         }
         let held = std::mem::take(&mut self.held);
         for line in lines(&held) {
@@ -384,8 +382,8 @@ mod tests {
     #[test]
     fn what_is_held_is_bounded() {
         let chunk = Bytes::from(vec![b'x'; 1_000_000]);
-        let feed_long = |start: &'static [u8]| {
-            let mut stream = EventStream::new(Some(ids()), Some(lists()));
+        let feed_long = |lists: ListFilter, start: &'static [u8]| {
+            let mut stream = EventStream::new(Some(ids()), Some(lists));
             let mut out = stream.feed(&Bytes::from_static(start)).map(|out| out.len());
             for _ in 0..8 {
                 let more = stream.feed(&chunk).map(|out| out.len());
@@ -395,12 +393,16 @@ mod tests {
             out
         };
         // A long answer of another kind passes in the end …
-        assert_eq!(feed_long(b"id: 7\ndata: "), Ok(8_000_000 + 12 + 44));
-        // … a list that cannot be cut does not.
-        assert_eq!(
-            feed_long(br#"data: {"id":1,"result":{"tools":["#),
-            Err(ListTooLarge)
-        );
+        let any = ListFilter::for_any_answer(&ToolPolicy::default(), &Scope::empty());
+        assert_eq!(feed_long(any, b"id: 7\ndata: "), Ok(8_000_000 + 12 + 44));
+        // … a list that cannot be cut does not, also when nothing of it is to be seen yet: the id that stands in front
+        // of it was the caller's to choose.
+        for start in [
+            &br#"data: {"id":1,"result":{"tools":["#[..],
+            br#"data: {"id":"xxx"#,
+        ] {
+            assert_eq!(feed_long(lists(), start), Err(ListTooLarge));
+        }
     }
 
     proptest::proptest! {

@@ -54,21 +54,23 @@ const LISTS: [ListKind; 3] = [
 pub(super) struct ListFilter {
     policy: ToolPolicy,
     held: Scope,
-    /// The ids of the requests for lists that are being answered; `None` where any answer may come, as on a stream that
-    /// was opened by GET.
-    asked: Option<Vec<Value>>,
+    /// A list was asked for; otherwise any answer may come, as on a stream that was opened by GET. The ids of the requests
+    /// are not looked at: servers spell them anew, 1.0 as 1 and some `"1"` too.
+    expects_one: bool,
 }
 
 impl ListFilter {
     /// For the answer to `message`, when it asks for a list.
     pub(super) fn for_answer_to(message: &JsonRpc, policy: &ToolPolicy, held: &Scope) -> Option<Self> {
         let asks = |method: &str| LISTS.iter().any(|list| list.asked_by == method);
-        let calls = message.calls().iter().filter(|call| asks(call.method()));
-        let asked: Vec<_> = calls.filter_map(|call| call.id().cloned()).collect();
-        (!asked.is_empty()).then(|| Self {
-            asked: Some(asked),
-            ..Self::for_any_answer(policy, held)
-        })
+        message
+            .calls()
+            .iter()
+            .any(|call| asks(call.method()))
+            .then(|| Self {
+                expects_one: true,
+                ..Self::for_any_answer(policy, held)
+            })
     }
 
     /// For a stream on which answers to earlier requests may come.
@@ -76,13 +78,13 @@ impl ListFilter {
         Self {
             policy: policy.clone(),
             held: held.clone(),
-            asked: None,
+            expects_one: false,
         }
     }
 
     /// Whether a list is sure to come.
     pub(super) fn expects_one(&self) -> bool {
-        self.asked.is_some()
+        self.expects_one
     }
 
     /// Whether there may be a list in this piece of JSON. Cheap; what it misses is only shown, and not allowed.
@@ -116,12 +118,6 @@ impl ListFilter {
 
     fn cut_message(&self, json: &str) -> Option<String> {
         let mut message: Members<'_> = serde_json::from_str(json).ok()?;
-        if let Some(asked) = &self.asked {
-            let id: Value = serde_json::from_str(message.member("id")?).ok()?;
-            if !asked.contains(&id) {
-                return None;
-            }
-        }
         let result = self.cut_result(message.member("result")?)?;
         message.set("result", result);
         Some(message.to_string())
@@ -293,7 +289,6 @@ mod tests {
     fn what_is_no_list_stays_as_it_is() {
         for other in [
             r#"{"id":1,"error":{"code":1,"message":"\"tools\""}}"#,
-            r#"{"id":2,"result":{"tools":[{"name":"write"}]}}"#,
             r#"{"method":"notifications/tools/list_changed","params":{"tools":[]}}"#,
             r#"{"id":1,"result":{"tools":"none"}}"#,
             r#"{"id":1,"result":{"tools":[{"name":"write"}]"#,
@@ -303,6 +298,24 @@ mod tests {
         }
         let no_list = JsonRpc::parse(br#"{"id":1,"method":"tools/call","params":{"name":"tools"}}"#).unwrap();
         assert!(ListFilter::for_answer_to(&no_list, &ToolPolicy::default(), &Scope::empty()).is_none());
+    }
+
+    /// M-133: servers answer `"1"` with 1 and 1.0 with 1, and some answer what asks for no answer: whatever id a list
+    /// comes with, it is cut.
+    #[test]
+    fn no_spelling_of_an_id_gets_a_list_uncut() {
+        let answer = r#"{"id":1,"result":{"tools":[{"name":"write"}]}}"#;
+        for id in [
+            r#""id":"1","#,
+            r#""id":1.0,"#,
+            r#""id":1e0,"#,
+            r#""id":null,"#,
+            "",
+        ] {
+            let cut = filter(&format!(r#"{{{id}"method":"tools/list"}}"#)).cut(answer.as_bytes());
+            let expected = r#"{"id":1,"result":{"tools":[],"cacheScope":"private"}}"#;
+            assert_eq!(cut.as_deref(), Some(expected), "{id}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What names and arguments a rule is about: patterns with `*`, and values.
 
+use std::cmp::Ordering;
+
 use serde_json::Value;
 
 /// What an argument must be for a rule to speak of it.
@@ -74,7 +76,8 @@ impl ArgumentPattern {
 }
 
 fn is_same(one: &Value, other: &Value) -> bool {
-    one == other || matches!((one.as_f64(), other.as_f64()), (Some(a), Some(b)) if a.to_bits() == b.to_bits())
+    one == other
+        || matches!((one.as_f64(), other.as_f64()), (Some(a), Some(b)) if a.partial_cmp(&b) == Some(Ordering::Equal))
 }
 
 /// Whether something fits a pattern, as far as can be told from here.
@@ -142,7 +145,7 @@ impl Glob {
         if self.is_any() {
             return Verdict::Yes;
         }
-        let is_path = self.pattern.contains('/');
+        let is_path = self.pattern.contains(['/', '\\']);
         if is_path && has_detour(text) {
             return Verdict::Unclear;
         }
@@ -156,12 +159,22 @@ impl Glob {
 
 /// Whether a path leads elsewhere than it looks: `/tmp/../etc`, `/tmp\..\etc`, `/tmp//x`, `/./x`.
 fn has_detour(text: &str) -> bool {
-    let path = text.split_once("://").map_or(text, |(_, behind)| behind);
+    // What looks like a scheme in the midst of a path is a folder with a colon.
+    let path = match text.split_once("://") {
+        Some((scheme, behind)) if is_scheme(scheme) => behind,
+        _ => text,
+    };
     let segments: Vec<_> = path.split(['/', '\\']).collect();
     let is_inner = |at: usize| at > 0 && at + 1 < segments.len();
     segments.iter().enumerate().any(|(at, segment)| {
         matches!(*segment, "." | "..") || (segment.is_empty() && is_inner(at)) || segment.contains('\0')
     })
+}
+
+/// RFC 3986 §3.1
+fn is_scheme(text: &str) -> bool {
+    let is_sign = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(is_sign)
 }
 
 /// The text with its percent-encodings undone (RFC 3986 §2.1); `None` when there are none.
@@ -225,12 +238,17 @@ mod tests {
             "/./tmp/x",
             "/%74mp/x",
             "/tmp/x%00/../y",
+            "/tmp/../etc/x://y",
+            "/tmp/../etc/x:%2f%2fy",
         ] {
             assert_eq!(tmp.judge_path(unclear), Verdict::Unclear, "{unclear}");
         }
         let file = Glob::new("file:///srv/*");
         assert_eq!(file.judge_path("file:///srv/a"), Verdict::Yes);
         assert_eq!(file.judge_path("file:///srv/../etc"), Verdict::Unclear);
+        let windows = Glob::new("C:\\tmp\\*");
+        assert_eq!(windows.judge_path("C:\\tmp\\a"), Verdict::Yes);
+        assert_eq!(windows.judge_path("C:\\tmp\\..\\etc"), Verdict::Unclear);
         assert_eq!(Glob::new("v1..v2*").judge_path("v1..v2"), Verdict::Yes);
     }
 
@@ -250,6 +268,7 @@ mod tests {
         assert_eq!(names.judge(&json!(["test", "dev"])), Verdict::No);
         assert_eq!(names.judge(&json!([["live"]])), Verdict::Unclear);
         assert_eq!(ArgumentPattern::equals(42).judge(&json!(42.0)), Verdict::Yes);
+        assert_eq!(ArgumentPattern::equals(0).judge(&json!(-0.0)), Verdict::Yes);
         let path = ArgumentPattern::glob("/etc/*");
         assert_eq!(path.judge(&json!(["/srv/a", "/etc/b"])), Verdict::Unclear);
         for unclear in [
