@@ -28,6 +28,7 @@ use mcp_authflow_resource::{
     AuthorizeTools, Protect, ProtectedResource, ToolPolicy,
     rmcp::ToolsDeclare as _,
     tool::{InvalidToolPolicy, Unlisted},
+    well_known::AuthorizationServerAliases,
 };
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
@@ -57,6 +58,9 @@ struct Settings {
     /// where every user of this computer can read it.
     #[arg(long, env = "HELLO_MCP_CLIENT_SECRET", hide_env_values = true)]
     client_secret: String,
+    /// Answer for the authorization server's metadata here as well, for clients of MCP 2025-03-26, which look nowhere else.
+    #[arg(long, env = "HELLO_MCP_OLD_CLIENTS")]
+    old_clients: bool,
 }
 
 #[tokio::main]
@@ -69,6 +73,11 @@ async fn main() -> anyhow::Result<()> {
         .resource
         .unwrap_or_else(|| format!("http://{address}/mcp"));
 
+    let aliases = if settings.old_clients {
+        AuthorizationServerAliases::Copy
+    } else {
+        AuthorizationServerAliases::Off
+    };
     // Everything that reaches the tools has a token with `hello:read`. The layer also answers the discovery documents
     // and the challenges by which a client finds its way to the authorization server.
     let protect = ProtectedResource::builder(&resource, &settings.issuer)
@@ -76,6 +85,7 @@ async fn main() -> anyhow::Result<()> {
         .require_scope("hello:read")
         .scopes(["hello:read", "hello:write"])
         .name("Hello MCP")
+        .authorization_server_aliases(aliases)
         .build()?;
 
     let transport = StreamableHttpServerConfig::default();
