@@ -160,12 +160,11 @@ async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result
     }
     let config = Config::load(common.config.as_deref(), flags)?;
     let filter = match &verb {
-        Verb::Serve(_) => &config.log.filter,
         // The trail says who was refused what, in so many lines; the layer would say it each time.
         Verb::Protect(_) if config.log.filter == crate::config::FILTER => {
             &format!("{},mcp_authflow_resource::layer=warn", config.log.filter)
         }
-        Verb::Protect(_) => &config.log.filter,
+        Verb::Serve(_) | Verb::Protect(_) => &config.log.filter,
         _ => &config.log.verb_filter,
     };
     let _log = log::start(config.log.json, filter)?;

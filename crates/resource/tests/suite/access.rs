@@ -79,6 +79,24 @@ async fn a_request_without_a_token_is_told_how_to_get_one() {
     assert_eq!((house.runs(), peer.questions().len()), (0, 0));
 }
 
+/// Whoever has no good token is asked to get more at once; whoever has one is told what it lacks, and no more.
+#[tokio::test]
+async fn a_first_sign_in_may_ask_for_more_than_every_request_needs() {
+    let peer = Peer::start(|_| answer_with("scope", json!("other"))).await;
+    let protect = settings(&peer.issuer).ask_first_for("delete").build().unwrap();
+    let house = House::behind(protect);
+    for (seen, scope) in [
+        (house.call(post(&[])).await, "delete read write"),
+        (house.call(post(&[("authorization", "Bearer  ")])).await, "delete read write"),
+        (house.call_with("good").await, "read write"),
+    ] {
+        let challenge = seen.header("www-authenticate").unwrap();
+        assert!(challenge.contains(&format!("scope=\"{scope}\"")), "{challenge}");
+    }
+    let answer = peer.questions().len();
+    assert_eq!((house.runs(), answer), (0, 1));
+}
+
 /// M-020: what has not even the form of a token is not asked about.
 #[tokio::test]
 async fn garbage_in_place_of_a_token_is_refused_unasked() {

@@ -1,6 +1,6 @@
 //! `authflow protect`.
 
-use std::{ffi::OsString, net::TcpListener, path::PathBuf, sync::Arc};
+use std::{ffi::OsString, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Json, Router, middleware, response::IntoResponse, routing::get};
 use clap::Args;
@@ -120,11 +120,14 @@ impl Protect {
                     format!("{} …", program.to_string_lossy())
                 },
                 is_sse: false,
+                // Each time costs a child.
+                reread_at_most: Duration::from_secs(3_600),
             }),
             (None, Some(url)) => Ok(Behind {
                 upstream: Upstream::http(url.as_str()),
                 shown: url.shown().to_owned(),
                 is_sse: url.shown().ends_with("/sse"),
+                reread_at_most: Duration::ZERO,
             }),
             (None, None) => Err(ConfigError::Unsafe(
                 "name the MCP server: authflow protect http://127.0.0.1:9000/mcp, or authflow protect -- python server.py"
@@ -254,6 +257,8 @@ struct Behind {
     shown: String,
     /// Whether it speaks the older HTTP with SSE, by its address.
     is_sse: bool,
+    /// How often its tools are read again at most.
+    reread_at_most: Duration,
 }
 
 /// What is signed and sealed with.
@@ -270,6 +275,7 @@ struct Gateway {
     doorway: Doorway,
     shown: String,
     is_sse: bool,
+    reread: Duration,
     found: Option<Found>,
     /// Where refusals are noted.
     trail: Arc<dyn Audit>,
@@ -314,6 +320,7 @@ impl Gateway {
             name: protect.name.clone(),
             allowed_origins: protect.allowed_origins.clone(),
             aliases: protect.aliases,
+            max_body_bytes: protect.max_body_bytes,
             hides_forbidden: protect.hide_forbidden_tools,
             friction: match &protect.friction {
                 Some(friction) => Some(FrictionGuard::new(friction.registry()?)),
@@ -334,6 +341,7 @@ impl Gateway {
             doorway,
             shown: behind.shown,
             is_sse: behind.is_sse,
+            reread: protect.reread_tools.max(behind.reread_at_most),
             found,
             trail: Arc::new(BoundedTrail::new(SinceStart::now())),
             store: None,
@@ -379,7 +387,7 @@ impl Gateway {
         greeting.await?;
         // Last, since this is what scripts wait for.
         say(format_args!("authflow listening on {}", origin(config)))?;
-        let mut watch = Watch::new(self.doorway, door, config.protect.reread_tools, self.found)?;
+        let mut watch = Watch::new(self.doorway, door, self.reread, self.found)?;
         if let Some(store) = self.store {
             watch = watch.telling(store);
         }

@@ -40,6 +40,8 @@ pub(crate) struct Protect {
     pub(crate) identity_header: bool,
     /// How long the upstream may take to answer; nothing: as long as it likes.
     pub(crate) answer_within: Option<Duration>,
+    /// The largest request, in bytes.
+    pub(crate) max_body_bytes: usize,
     /// Headers that every request to the upstream gets.
     pub(crate) headers: Vec<UpstreamHeader>,
     /// Whether an upstream in plain http may be anywhere.
@@ -251,6 +253,7 @@ impl Protect {
             600 * second,
             Duration::ZERO..=86_400 * second,
         )?;
+        let max_body_bytes = read.integer("protect.max_body_bytes", 4_194_304, 1_024..=1_073_741_824)?;
         let headers = read_headers(read)?;
         let may_be_plain = read.boolean(PLAIN_HTTP, false)?;
         let max_children = read.integer("protect.max_children", 64, 1..=10_000)?;
@@ -293,6 +296,7 @@ impl Protect {
             reread_tools,
             identity_header,
             answer_within: Some(answer_within).filter(|limit| !limit.is_zero()),
+            max_body_bytes: usize::try_from(max_body_bytes).unwrap_or(usize::MAX),
             headers,
             may_be_plain,
             max_children,

@@ -24,7 +24,7 @@ use mcp_authflow_resource::{
     well_known::AuthorizationServerAliases,
 };
 use mcp_authflow_types::{ClientId, Issuer, Resource, TokenHash, hex};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tower::{Layer as _, Service, ServiceExt as _, util::BoxCloneSyncService};
 
 use super::{
@@ -44,6 +44,7 @@ pub(crate) struct Doorway {
     pub(crate) name: Option<String>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) aliases: AuthorizationServerAliases,
+    pub(crate) max_body_bytes: usize,
     pub(crate) hides_forbidden: bool,
     /// Keeps count of the calls, whichever door they come through.
     pub(crate) friction: Option<FrictionGuard>,
@@ -77,7 +78,9 @@ impl Doorway {
             builder = builder.allow_origin(origin);
         }
         let policy = self.authority.policy(found, self.hides_forbidden)?;
-        let tools = AuthorizeTools::new(policy).session_key(&self.session_key);
+        let tools = AuthorizeTools::new(policy)
+            .session_key(&self.session_key)
+            .max_body_bytes(self.max_body_bytes);
         let protect = builder.build()?;
         Ok(match &self.friction {
             Some(guard) => {
@@ -134,6 +137,8 @@ pub(crate) struct Door {
     /// Turns true when the process is asked to stop.
     ending: watch::Receiver<bool>,
     trail: Arc<dyn Audit>,
+    /// Rung when a stream passes by that says that the tools have changed.
+    changed: Arc<Notify>,
 }
 
 impl Door {
@@ -142,11 +147,17 @@ impl Door {
             hung: Arc::new(RwLock::new(hung)),
             ending,
             trail,
+            changed: Arc::default(),
         }
     }
 
     pub(super) fn replace(&self, hung: Hung) {
         *self.hung.write().unwrap_or_else(PoisonError::into_inner) = hung;
+    }
+
+    /// Rings when the MCP server says to a client that its tools have changed.
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        self.changed.clone()
     }
 
     /// The routes that lead here.
@@ -186,6 +197,7 @@ impl Service<Request<Body>> for Door {
         let hung = self.hung.read().unwrap_or_else(PoisonError::into_inner).clone();
         let ending = self.ending.clone();
         let trail = self.trail.clone();
+        let changed = self.changed.clone();
         let is_standing = is_standing(&request);
         let presented = Presented::by(&request);
         Box::pin(async move {
@@ -194,6 +206,10 @@ impl Service<Request<Body>> for Door {
             {
                 presented.note_refusal(&*trail, reason);
             }
+            if !is_event_stream(&response) {
+                return Ok(response);
+            }
+            let response = listening(response, changed);
             Ok(if is_standing {
                 until(response, ending)
             } else {
@@ -201,6 +217,29 @@ impl Service<Request<Body>> for Door {
             })
         })
     }
+}
+
+fn is_event_stream(response: &Response) -> bool {
+    response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// Passes a stream of events on, and rings when one says that the tools have changed. One that is torn in two just there
+/// is missed; the tools are read again anyway.
+fn listening(response: Response, changed: Arc<Notify>) -> Response {
+    const SAID: &[u8] = b"notifications/tools/list_changed";
+    response.map(|body| {
+        Body::from_stream(body.into_data_stream().inspect(move |piece| {
+            if piece
+                .as_ref()
+                .is_ok_and(|piece| piece.windows(SAID.len()).any(|window| window == SAID))
+            {
+                changed.notify_one();
+            }
+        }))
+    })
 }
 
 /// What a caller presented, for the audit trail. Who presents nothing is at the beginning of the way, and not refused.
@@ -238,13 +277,6 @@ fn is_standing(request: &Request<Body>) -> bool {
 
 /// Ends a stream of events when the process ends, as if the server had closed it: the client comes back.
 fn until(response: Response, mut ending: watch::Receiver<bool>) -> Response {
-    let is_events = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-    if !is_events {
-        return response;
-    }
     response.map(|body| {
         let ended = async move {
             // An error means that whoever would say it is gone.

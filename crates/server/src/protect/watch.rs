@@ -16,6 +16,9 @@ use crate::system::SystemEntropy;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// How long after word of a change the tools are read: servers change several one after the other, and tell each client.
+const SETTLE: Duration = Duration::from_millis(500);
+
 /// Keeps the door in step with the tools behind it.
 pub(crate) struct Watch {
     survey: Survey,
@@ -57,8 +60,12 @@ impl Watch {
             FIRST_WAIT
         };
         let mut is_told = self.known.is_none();
+        let changed = self.door.changed();
         loop {
-            tokio::time::sleep(jittered(wait)).await;
+            tokio::select! {
+                () = tokio::time::sleep(jittered(wait)) => {}
+                () = changed.notified() => tokio::time::sleep(SETTLE).await,
+            }
             match self.survey.read().await {
                 Ok(found) => {
                     is_told = false;

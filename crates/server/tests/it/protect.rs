@@ -266,6 +266,25 @@ async fn tools_without_annotations_can_be_called_after_the_first_sign_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tools_that_change_are_read_again_when_the_server_says_so() {
+    let upstream = Upstream::start(tools());
+    let gateway = gateway(&upstream);
+    let client = gateway.sign_in(None).await;
+    let mut stream = client.request(Method::GET, "/mcp").send().await.unwrap();
+    assert!(stream.chunk().await.unwrap().is_some());
+    assert_eq!(client.call("count_notes", json!({})).await.status(), 403);
+    upstream.change_tools(json!([
+        { "name": "count_notes", "inputSchema": {}, "annotations": { "readOnlyHint": true } },
+        { "name": "read_note", "inputSchema": {} },
+    ]));
+    let said = stream.chunk().await.unwrap().expect("the stream goes on");
+    assert!(String::from_utf8_lossy(&said).contains("list_changed"));
+    assert!(gateway.wait_for_output("tools were read anew"));
+    assert_eq!(client.call("count_notes", json!({})).await.status(), 200);
+    assert_eq!(client.call("read_note", json!({})).await.status(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_standing_streams_and_lets_calls_finish() {
     let slow = json!([{ "name": "slow", "inputSchema": {}, "annotations": { "readOnlyHint": true } }]);
     let upstream = Upstream::start(slow);

@@ -15,6 +15,7 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -26,14 +27,14 @@ pub(crate) struct Arrived {
 /// The server; it ends with this value.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
-    arrived: Arc<Mutex<Vec<Arrived>>>,
+    known: Known,
     handle: axum_server::Handle<SocketAddr>,
 }
 
 #[derive(Clone)]
 struct Known {
     arrived: Arc<Mutex<Vec<Arrived>>>,
-    tools: Arc<Mutex<Value>>,
+    tools: watch::Sender<Value>,
 }
 
 /// One tool of each kind.
@@ -51,12 +52,11 @@ impl Upstream {
     }
 
     pub(crate) fn start_at(address: SocketAddr, tools: Value) -> Self {
-        let arrived = Arc::new(Mutex::new(Vec::new()));
         let known = Known {
-            arrived: arrived.clone(),
-            tools: Arc::new(Mutex::new(tools)),
+            arrived: Arc::default(),
+            tools: watch::Sender::new(tools),
         };
-        let app = Router::new().route("/mcp", any(mcp)).with_state(known);
+        let app = Router::new().route("/mcp", any(mcp)).with_state(known.clone());
         let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -65,7 +65,7 @@ impl Upstream {
         tokio::spawn(server.serve(app.into_make_service()));
         Self {
             address,
-            arrived,
+            known,
             handle,
         }
     }
@@ -77,7 +77,8 @@ impl Upstream {
     /// What arrived so far, the questions of the gateway itself apart.
     pub(crate) fn calls(&self) -> Vec<Arrived> {
         let is_call = |one: &&Arrived| one.message["method"] == "tools/call";
-        self.arrived
+        self.known
+            .arrived
             .lock()
             .unwrap()
             .iter()
@@ -87,7 +88,12 @@ impl Upstream {
     }
 
     pub(crate) fn all(&self) -> Vec<Arrived> {
-        self.arrived.lock().unwrap().clone()
+        self.known.arrived.lock().unwrap().clone()
+    }
+
+    /// Has other tools from now on, and says so on every stream.
+    pub(crate) fn change_tools(&self, tools: Value) {
+        self.known.tools.send_replace(tools);
     }
 
     pub(crate) fn stop(&self) {
@@ -110,12 +116,17 @@ async fn mcp(State(known): State<Known>, request: Request) -> Response {
         message: message.clone(),
     });
     if parts.method == Method::GET {
-        // A stream that says hello and then nothing, for as long as somebody listens.
+        // A stream that says hello, and then only when the tools change.
         let hello = futures_util::stream::once(async { Ok::<_, std::io::Error>(": hello\n\n") });
-        let silence = futures_util::StreamExt::chain(hello, futures_util::stream::pending());
+        let changes = futures_util::stream::unfold(known.tools.subscribe(), |mut tools| async {
+            tools.changed().await.ok()?;
+            let said = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
+            Some((Ok(said), tools))
+        });
+        let events = futures_util::StreamExt::chain(hello, changes);
         return (
             [(header::CONTENT_TYPE, "text/event-stream")],
-            Body::from_stream(silence),
+            Body::from_stream(events),
         )
             .into_response();
     }
@@ -125,7 +136,7 @@ async fn mcp(State(known): State<Known>, request: Request) -> Response {
             "capabilities": { "tools": {} },
             "serverInfo": { "name": "notes", "title": "Team notes", "version": "1" },
         }),
-        "tools/list" => json!({ "tools": *known.tools.lock().unwrap() }),
+        "tools/list" => json!({ "tools": *known.tools.borrow() }),
         "tools/call" => {
             if message["params"]["name"] == "slow" {
                 tokio::time::sleep(Duration::from_millis(500)).await;
