@@ -2,8 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use mcp_authflow_jose::{JwsRules, UnverifiedJws};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use mcp_authflow_types::Issuer;
+use serde_json::Value;
 
 use super::{TokenVerifier, VerifiedToken, VerifyError};
 
@@ -15,8 +16,6 @@ use super::{TokenVerifier, VerifiedToken, VerifyError};
 pub(crate) struct ByIssuer {
     main: (Issuer, Arc<dyn TokenVerifier>),
     others: Vec<(Issuer, Arc<dyn TokenVerifier>)>,
-    /// All there is to a token that is only asked whose it is.
-    rules: JwsRules,
 }
 
 impl ByIssuer {
@@ -24,24 +23,28 @@ impl ByIssuer {
         main: (Issuer, Arc<dyn TokenVerifier>),
         others: Vec<(Issuer, Arc<dyn TokenVerifier>)>,
     ) -> Self {
-        let rules = JwsRules {
-            types: None,
-            ..JwsRules::default()
-        };
-        Self { main, others, rules }
+        Self { main, others }
     }
 
     /// Whose token it says to be; nothing of it is proven.
     fn verifier_of(&self, token: &str) -> Option<&(Issuer, Arc<dyn TokenVerifier>)> {
-        let Ok(jws) = UnverifiedJws::parse(token, &self.rules) else {
+        let Some(named) = issuer_named_in(token) else {
             return Some(&self.main);
         };
-        let claims = jws.unverified_claims().ok()?;
-        let named = claims.text("iss").ok()??;
         std::iter::once(&self.main)
             .chain(&self.others)
-            .find(|(issuer, _)| issuer.as_str() == named)
+            .find(|(issuer, _)| named == issuer.as_str())
     }
+}
+
+/// The `iss` of what has the form of a JWT, three parts of which the second holds a JSON object. Whatever else is odd
+/// about it is for the verifier to judge: a kind of signature that is not known here makes it nobody else's token.
+fn issuer_named_in(token: &str) -> Option<Value> {
+    let (front, _signature) = token.rsplit_once('.')?;
+    let (_header, payload) = front.split_once('.')?;
+    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    let mut claims: serde_json::Map<String, Value> = serde_json::from_slice(&payload).ok()?;
+    claims.remove("iss")
 }
 
 #[async_trait::async_trait]
@@ -70,5 +73,88 @@ impl fmt::Debug for ByIssuer {
             .map(|(issuer, _)| issuer.as_str())
             .collect();
         f.debug_tuple("ByIssuer").field(&issuers).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Believes everything, and notes what it was shown.
+    #[derive(Default)]
+    struct Credulous(Mutex<Vec<String>>);
+
+    #[async_trait::async_trait]
+    impl TokenVerifier for Credulous {
+        async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
+            self.0.lock().unwrap().push(token.to_owned());
+            Ok(VerifiedToken::default())
+        }
+    }
+
+    fn jwt(header: &str, payload: &str) -> String {
+        format!(
+            "{}.{}.c2ln",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode(payload)
+        )
+    }
+
+    /// A token goes to the issuer that it names, also when its signature is of a kind that is not known here, and to nobody
+    /// when that is a third one.
+    #[tokio::test]
+    async fn nobody_is_shown_the_token_of_another_issuer() {
+        let (main, other) = (Arc::new(Credulous::default()), Arc::new(Credulous::default()));
+        let issuer = |text: &str| Issuer::parse(text).unwrap();
+        let tokens = ByIssuer::new(
+            (issuer("https://main.test"), Arc::<Credulous>::clone(&main)),
+            vec![(issuer("https://other.test"), Arc::<Credulous>::clone(&other))],
+        );
+        let of_main = r#"{"iss":"https://main.test"}"#;
+        let of_other = r#"{"iss":"https://other.test"}"#;
+        for header in [
+            r#"{"alg":"ES256"}"#,
+            r#"{"alg":"ES256K"}"#,
+            r#"{"alg":"HS256"}"#,
+            r#"{"alg":"ES256","crit":["x"],"x":1}"#,
+            r#"{"alg":"ES256","alg":"ES256"}"#,
+            "{}",
+        ] {
+            tokens.verify(&jwt(header, of_other)).await.unwrap();
+            assert_eq!(
+                (main.0.lock().unwrap().len(), other.0.lock().unwrap().len()),
+                (0, 1),
+                "{header}"
+            );
+            other.0.lock().unwrap().clear();
+            tokens.verify(&jwt(header, of_main)).await.unwrap();
+            assert_eq!(main.0.lock().unwrap().drain(..).len(), 1, "{header}");
+            for third in [
+                r#"{"iss":"https://third.test"}"#,
+                r#"{"iss":["https://main.test"]}"#,
+            ] {
+                assert_eq!(
+                    tokens.verify(&jwt(header, third)).await,
+                    Err(VerifyError::Inactive),
+                    "{header}"
+                );
+            }
+        }
+        // What names nobody is the main issuer's.
+        for nobodys in [
+            "mcpat_x",
+            "a.b.c",
+            "a.b.c.d.e",
+            &jwt("{}", "{}"),
+            &jwt("{}", "text"),
+        ] {
+            let told = tokens.verify(nobodys).await.unwrap();
+            assert_eq!(told.issuer.as_deref(), Some("https://main.test"), "{nobodys}");
+        }
+        assert!(other.0.lock().unwrap().is_empty());
     }
 }
