@@ -4,6 +4,10 @@ use std::{ffi::OsString, net::TcpListener, path::PathBuf, sync::Arc, time::Durat
 
 use axum::{Json, Router, middleware, response::IntoResponse, routing::get};
 use clap::Args;
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
 use http::{StatusCode, header};
 use mcp_authflow::port::{Audit, Store};
 use mcp_authflow_axum::ClientAddress;
@@ -12,7 +16,7 @@ use mcp_authflow_resource::{Cached, Caching, TokenVerifier, friction::FrictionGu
 use mcp_authflow_types::{Issuer, Resource};
 use tokio::sync::watch;
 
-use super::{output::say, serve};
+use super::{Refused, output::say, serve};
 use crate::{
     audit_trail::BoundedTrail,
     bootstrap,
@@ -27,7 +31,7 @@ use crate::{
         Authority, Door, Doorway, Found, OtherIssuer, OwnIssuer, OwnKey, SignedByServer, Watch, register,
     },
     system::SinceStart,
-    wire::{Opened, Purpose, Shared},
+    wire::{self, Opened, Purpose},
 };
 
 #[derive(Debug, Args)]
@@ -148,7 +152,7 @@ impl Protect {
         if let Some(file) = &self.bootstrap {
             bootstrap::apply(file, &*opened.store, &*opened.accounts).await?;
         }
-        let shared = Shared::connect(&config).await?;
+        let shared = wire::Shared::connect(&config).await?;
         let server = opened.server(&config, &shared);
         let mut gateway = Gateway::open(
             &config,
@@ -277,6 +281,7 @@ struct Gateway {
     is_sse: bool,
     reread: Duration,
     found: Option<Found>,
+    asked_to_stop: Shared<BoxFuture<'static, ()>>,
     /// Where refusals are noted.
     trail: Arc<dyn Audit>,
     /// Where the MCP server stands under its name, when that is here.
@@ -330,7 +335,14 @@ impl Gateway {
         };
         // What is wrong with the settings is found out before anybody is asked.
         doorway.hang(None)?;
-        let found = match doorway.survey()?.read().await {
+        // From here on a child may run, which is not to outlive us.
+        let asked_to_stop = listen::asked_to_stop()?.boxed().shared();
+        let survey = doorway.survey()?;
+        let read = tokio::select! {
+            read = survey.read() => read,
+            () = asked_to_stop.clone() => return Err(Refused("asked to stop before everything was started".to_owned()).into()),
+        };
+        let found = match read {
             Ok(found) => Some(found),
             Err(error) => {
                 tracing::warn!(%error, "the tools cannot be read; trying again");
@@ -343,6 +355,7 @@ impl Gateway {
             is_sse: behind.is_sse,
             reread: protect.reread_tools.max(behind.reread_at_most),
             found,
+            asked_to_stop,
             trail: Arc::new(BoundedTrail::new(SinceStart::now())),
             store: None,
         })
@@ -376,7 +389,7 @@ impl Gateway {
                 serve::around_of(config),
                 around::around,
             ));
-        let asked_to_stop = listen::asked_to_stop()?;
+        let asked_to_stop = self.asked_to_stop.clone();
         let asked_to_stop = async move {
             asked_to_stop.await;
             // Nobody listens when no stream is open.

@@ -226,16 +226,16 @@ fn is_event_stream(response: &Response) -> bool {
         .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
-/// Passes a stream of events on, and rings when one says that the tools have changed. One that is torn in two just there
-/// is missed; the tools are read again anyway.
+/// Passes a stream of events on, and rings when one says that the tools have changed. One that is torn in two just there,
+/// or stands among much else, is missed; the tools are read again anyway.
 fn listening(response: Response, changed: Arc<Notify>) -> Response {
     const SAID: &[u8] = b"notifications/tools/list_changed";
+    const MAX_BYTES: usize = 4_096;
     response.map(|body| {
         Body::from_stream(body.into_data_stream().inspect(move |piece| {
-            if piece
-                .as_ref()
-                .is_ok_and(|piece| piece.windows(SAID.len()).any(|window| window == SAID))
-            {
+            if piece.as_ref().is_ok_and(|piece| {
+                piece.len() <= MAX_BYTES && piece.windows(SAID.len()).any(|window| window == SAID)
+            }) {
                 changed.notify_one();
             }
         }))

@@ -336,7 +336,8 @@ fn initialized() -> Value {
 fn name(welcome: &Value) -> Option<String> {
     let info = &welcome["serverInfo"];
     let name = info["title"].as_str().or_else(|| info["name"].as_str())?;
-    Some(name.trim().chars().take(100).collect()).filter(|name: &String| !name.is_empty())
+    let name = name.trim().chars().filter(|c| !c.is_control()).take(100);
+    Some(name.collect()).filter(|name: &String| !name.is_empty())
 }
 
 fn is_event_stream(response: &Response) -> bool {
