@@ -97,12 +97,12 @@ impl Keeper<'_> {
     /// Starts the server and `hello_mcp`.
     pub(super) fn serve_with_mcp(&self, store: StoreKind) -> Result<House> {
         let mut house = self.serve(store, "", "")?;
-        self.open_mcp(&mut house)?;
+        self.open_mcp(&mut house, false)?;
         Ok(house)
     }
 
-    /// Starts `hello_mcp` in a house that has a server already.
-    pub(super) fn open_mcp(&self, house: &mut House) -> Result<()> {
+    /// Starts `hello_mcp` in a house that has a server already, if need be for clients of MCP 2025-03-26 too.
+    pub(super) fn open_mcp(&self, house: &mut House, has_old_clients: bool) -> Result<()> {
         let program = self.binary.with_file_name("hello_mcp");
         let (client_id, client_secret) = INTROSPECTION_CLIENT;
         let listen = house
@@ -114,7 +114,7 @@ impl Keeper<'_> {
             .args(["--issuer", house.server.issuer(), "--listen", listen])
             .env("HELLO_MCP_CLIENT_ID", client_id)
             .env("HELLO_MCP_CLIENT_SECRET", client_secret)
-            .env("HELLO_MCP_OLD_CLIENTS", "true");
+            .env("HELLO_MCP_OLD_CLIENTS", has_old_clients.to_string());
         let mut process = OwnedProcess::spawn("hello_mcp", &mut command, StopSignal::Terminate, None)?;
         process.wait_until("listening on", PATIENCE)?;
         house.hello = Some(process);

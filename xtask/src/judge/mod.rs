@@ -158,7 +158,7 @@ async fn judge_store(arguments: &Arguments, keeper: &Keeper<'_>, store: StoreKin
     if arguments.wants(Name::Mcpjam) {
         note(table, "mcpjam, hello_mcp", store, "forms", async {
             let mut house = keeper.serve(store, "", mcpjam::BOOTSTRAP)?;
-            keeper.open_mcp(&mut house)?;
+            keeper.open_mcp(&mut house, true)?;
             mcpjam::judge(&house.site(), &mcpjam::Version::ALL).await
         })
         .await;
