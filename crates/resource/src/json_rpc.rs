@@ -247,7 +247,9 @@ impl Call {
         refuse_look_alikes(&params, &PARAMS)?;
         let call = Self { method, id, params };
         let is_named = match call.method.as_str() {
-            "tools/call" | "prompts/get" | "resources/read" | "resources/subscribe" => call.name().is_some(),
+            "tools/call" | "prompts/get" | "resources/read" => call.name().is_some(),
+            // Who names nothing gets nothing, and a server of MCP 2026-07-28, which has no such method, is to say so itself.
+            "resources/subscribe" => call.name().is_some() || !call.params.contains_key("uri"),
             _ => true,
         };
         let arguments_are_some = matches!(
@@ -415,9 +417,20 @@ mod tests {
                 r#"{"method":"resources/read","params":{"name":"a"}}"#,
                 No::InvalidParams,
             ),
+            (
+                r#"{"method":"resources/subscribe","params":{"uri":["file:///a"]}}"#,
+                No::InvalidParams,
+            ),
         ] {
             assert_eq!(parse(body), Err(why), "{body}");
         }
+    }
+
+    #[test]
+    fn a_subscription_to_nothing_is_for_the_server_to_refuse() {
+        let body = r#"{"id":1,"method":"resources/subscribe","params":{"_meta":{}}}"#;
+        let message = parse(body).unwrap();
+        assert_eq!(message.calls()[0].name(), None);
     }
 
     /// What is asked comes back in front of what is answered, and is not to push it out of sight.
