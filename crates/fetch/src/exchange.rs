@@ -3,7 +3,16 @@
 //! No connection pool, no client library above the protocol: those follow redirects, read proxies from the environment,
 //! and skip the resolver for addresses in URLs. A document is fetched once in minutes; a connection of its own is cheap.
 
-use std::{io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::IpAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
@@ -15,6 +24,7 @@ use rustls::ClientConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::Notify,
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -30,6 +40,9 @@ const MAX_ADDRESSES_TRIED: usize = 3;
 const MAX_HEAD_BYTES: usize = 16 * 1_024;
 /// The most headers of an answer.
 const MAX_HEADERS: usize = 64;
+
+/// The most interim answers (RFC 9110 §15.2); servers send one or two, and whoever sends them without end has no other.
+const MAX_INTERIM: usize = 16;
 
 /// The most characters that an error quotes.
 const MAX_QUOTED: usize = 200;
@@ -92,11 +105,15 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| http_failure(&error))?;
+    let interim = Arc::new(Interim::default());
     let exchange = pin!(async {
+        let mut request = request(target);
+        interim.count_those_of(&mut request);
         let response = sender
-            .send_request(request(target))
+            .send_request(request)
             .await
             .map_err(|error| http_failure(&error))?;
+        interim.judge()?;
         let (headers, body) = judge(response, max_bytes)?;
         read(body, max_bytes).await.map(|body| Answer { headers, body })
     });
@@ -106,8 +123,39 @@ where
     tokio::select! {
         biased;
         answer = &mut exchange => answer,
+        () = interim.too_many.notified() => Err(Interim::refusal()),
         // It has ended, well or badly: what it read is with the exchange, which ends too.
         _ = connection => exchange.await,
+    }
+}
+
+/// What is said before the answer: read over, up to a point.
+#[derive(Default)]
+struct Interim {
+    answers: AtomicUsize,
+    too_many: Notify,
+}
+
+impl Interim {
+    fn count_those_of<B>(self: &Arc<Self>, request: &mut Request<B>) {
+        let interim = Arc::clone(self);
+        hyper::ext::on_informational(request, move |_| {
+            if interim.answers.fetch_add(1, Ordering::Relaxed) == MAX_INTERIM {
+                interim.too_many.notify_one();
+            }
+        });
+    }
+
+    /// Whether the answer may be used; it may have come in one piece with everything before it.
+    fn judge(&self) -> Result<(), FetchError> {
+        if self.answers.load(Ordering::Relaxed) > MAX_INTERIM {
+            return Err(Self::refusal());
+        }
+        Ok(())
+    }
+
+    fn refusal() -> FetchError {
+        BadDocument::NotHttp(format!("more than {MAX_INTERIM} interim answers")).into()
     }
 }
 

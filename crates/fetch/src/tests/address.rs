@@ -12,7 +12,7 @@ fn refused(answer: Result<Document, FetchError>) -> Refused {
     }
 }
 
-/// SF-03, SF-04, SF-05: nothing is looked up, nothing is dialled.
+/// SF-01, SF-03, SF-04, SF-05: nothing is looked up, nothing is dialled.
 #[tokio::test]
 async fn a_special_address_in_a_url_is_refused_in_every_spelling() {
     let canary = Peer::serving("{}").await;
@@ -47,7 +47,10 @@ async fn a_special_address_in_a_url_is_refused_in_every_spelling() {
         "[::127.0.0.1]",
         "[::ffff:0:127.0.0.1]",
         "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[::169.254.169.254]",
         "[64:ff9b::127.0.0.1]",
+        "[64:ff9b::169.254.169.254]",
         "[64:ff9b:1::a9fe:a9fe]",
         "[2001:0:a9fe:a9fe::1]",
         "[2002:7f00:1::]",
@@ -73,14 +76,73 @@ async fn a_special_address_in_a_url_is_refused_in_every_spelling() {
         let answer = get(&fetcher, &format!("https://{host}:{}/x", canary.port)).await;
         assert_eq!(refused(answer), Refused::Host, "{host}");
     }
-    for scheme in ["http", "ftp", "gopher"] {
-        let answer = get(&fetcher, &format!("{scheme}://127.0.0.1:{}/x", canary.port)).await;
-        assert_eq!(refused(answer), Refused::NotHttps, "{scheme}");
+    for host in ["[fe80::1%25eth0]", "[fe80::1%eth0]"] {
+        let answer = get(&fetcher, &format!("https://{host}:{}/x", canary.port)).await;
+        assert!(
+            matches!(refused(answer), Refused::Host | Refused::Malformed),
+            "{host}"
+        );
+    }
+    for scheme in ["http", "ftp", "gopher", "ws"] {
+        for host in ["127.0.0.1", "client.test"] {
+            let answer = get(&fetcher, &format!("{scheme}://{host}:{}/x", canary.port)).await;
+            assert_eq!(refused(answer), Refused::NotHttps, "{scheme}://{host}");
+        }
+    }
+    for url in [
+        "file:///etc/passwd",
+        "unix:/run/x.sock",
+        "data:application/json,{}",
+        "jar:https://client.test!/",
+    ] {
+        let answer = get(&fetcher, url).await;
+        assert!(
+            matches!(refused(answer), Refused::NotHttps | Refused::Malformed),
+            "{url}"
+        );
     }
     assert_eq!((canary.connections(), names.asked()), (0, 0));
 }
 
-/// SF-07, SF-17
+/// SF-04, SF-17: a name is as good as what it leads to, and nobody learns whether there is somebody: not by what is said,
+/// and not by the time, since nothing is dialled.
+#[tokio::test]
+async fn a_name_of_a_private_address_is_no_scanner() {
+    let open = Peer::serving("{}").await;
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    // Nobody accepts, and the queue is full: what is sent there is not heard.
+    let filtered = tokio::net::TcpSocket::new_v4().unwrap();
+    filtered.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let filtered = filtered.listen(1).unwrap();
+    let address = filtered.local_addr().unwrap();
+    let _crowd = [
+        tokio::net::TcpStream::connect(address).await.unwrap(),
+        tokio::net::TcpStream::connect(address).await.unwrap(),
+    ];
+    for host in ["metadata.google.internal", "probe-1.test", "localhost.probe.test"] {
+        for address in [
+            &["127.0.0.1"][..],
+            &["169.254.169.254"],
+            &["10.0.0.5"],
+            &["fd00:ec2::254"],
+        ] {
+            let fetcher = local().resolver(Names::answering(&[address]).resolver()).build();
+            let mut said = Vec::new();
+            for port in [open.port, closed, filtered.local_addr().unwrap().port(), 443] {
+                let answer = get(&fetcher, &format!("https://{host}:{port}/c.json")).await;
+                said.push(refused(answer).to_string());
+            }
+            said.dedup();
+            assert_eq!(said.len(), 1, "{host} {address:?}: {said:?}");
+        }
+    }
+    assert_eq!(open.connections(), 0);
+}
+
+/// SF-07, SF-17: what an alias leads to, over however many others, is in the answer as addresses.
 #[tokio::test]
 async fn a_name_with_one_special_address_is_refused() {
     let canary = Peer::serving("{}").await;
@@ -160,10 +222,18 @@ async fn the_server_never_asks_itself() {
     let own = Peer::serving("{}").await;
     let other = Peer::serving("{}").await;
     let fetcher = local().never_ask(&own.url("/tenant")).build();
-    assert_eq!(
-        refused(get(&fetcher, &own.url("/jwks")).await),
-        Refused::OwnOrigin
-    );
+    for path in [
+        "/jwks",
+        "/register",
+        "/",
+        "/authorize?client_id=https://auth.test",
+    ] {
+        assert_eq!(
+            refused(get(&fetcher, &own.url(path)).await),
+            Refused::OwnOrigin,
+            "{path}"
+        );
+    }
     assert_eq!(body(get(&fetcher, &other.url("/jwks")).await), "{}");
     assert_eq!(own.connections(), 0);
 }

@@ -44,21 +44,51 @@ async fn the_request_says_nothing_of_us() {
     );
 }
 
-/// SF-09
+/// SF-09: neither back here, nor to where another request would be good or be refused.
 #[tokio::test]
 async fn no_redirect_is_followed() {
-    for status in [300, 301, 302, 303, 307, 308] {
-        let peer = Peer::playing(move |nth| match nth {
-            0 => raw(&format!(
-                "HTTP/1.1 {status} Go\r\nlocation: /other\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
-            )),
-            _ => json("{}", ""),
-        })
-        .await;
-        let answer = get(&local().build(), &peer.url("/d.json")).await;
-        assert_eq!(answer, bad(BadDocument::Redirect(status)));
-        assert_eq!((peer.connections(), peer.requests()), (1, 1));
+    let elsewhere = Peer::serving("{}").await;
+    let names = Names::answering(&[&["8.8.8.8"]]);
+    let fetcher = local().resolver(names.resolver()).build();
+    for to in [
+        "/other".to_owned(),
+        elsewhere.url("/other"),
+        format!("https://127.0.0.1:{}/", elsewhere.port),
+        "http://169.254.169.254/".to_owned(),
+        "https://public.test/keys.json".to_owned(),
+    ] {
+        for status in [300, 301, 302, 303, 307, 308] {
+            let head = format!("HTTP/1.1 {status} Go\r\nlocation: {to}\r\n");
+            let peer = Peer::playing(move |nth| match nth {
+                0 => raw(&format!(
+                    "{head}content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+                )),
+                _ => json("{}", ""),
+            })
+            .await;
+            let answer = get(&fetcher, &peer.url("/d.json")).await;
+            assert_eq!(answer, bad(BadDocument::Redirect(status)), "{to}");
+            assert_eq!((peer.connections(), peer.requests()), (1, 1), "{to}");
+        }
     }
+    assert_eq!((elsewhere.connections(), names.asked()), (0, 0));
+    // What a page would lead a browser to is a page, and no document.
+    let page = format!(
+        "<meta http-equiv=\"refresh\" content=\"0; url={}\">",
+        elsewhere.url("/")
+    );
+    let declared = |what: &str| {
+        raw(&format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {what}\r\ncontent-length: {}\r\n\r\n{page}",
+            page.len()
+        ))
+    };
+    assert_eq!(
+        answered(declared("text/html")).await,
+        bad(BadDocument::ContentType)
+    );
+    assert_eq!(body(answered(declared("application/json")).await), page);
+    assert_eq!(elsewhere.connections(), 0);
     // A Location with 200 is a header like any other.
     let document = answered(json(
         "{}",
@@ -186,7 +216,7 @@ async fn the_limit_is_the_callers() {
 #[tokio::test]
 async fn a_head_has_its_limits_too() {
     let line = format!("HTTP/1.1 200 OK\r\nx: {}\r\n", "y".repeat(1_048_576));
-    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(1_000));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(10_000));
     for head in [
         line,
         many,
@@ -220,10 +250,21 @@ async fn a_head_has_sixty_four_headers_at_most() {
     );
 }
 
+/// SF-11
 #[tokio::test]
-async fn interim_answers_are_passed_over() {
-    let interim = raw(&"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(100));
-    assert_eq!(body(answered([interim, json("{}", "")].concat()).await), "{}");
+async fn a_few_interim_answers_are_passed_over() {
+    let after = |number| {
+        let interim = raw(&"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(number));
+        answered([interim, json("{}", "")].concat())
+    };
+    assert_eq!(body(after(16).await), "{}");
+    for number in [17, 100] {
+        let answer = after(number).await;
+        assert!(
+            matches!(answer, Err(FetchError::BadDocument(BadDocument::NotHttp(_)))),
+            "{number}: {answer:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -29,15 +29,19 @@ impl Authority {
     fn acceptor_with(&self, params: &CertificateParams) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        TlsAcceptor::from(Arc::new(config))
+        acceptor_showing(&certificate, &key)
     }
+}
+
+fn acceptor_showing(certificate: &rcgen::Certificate, key: &KeyPair) -> TlsAcceptor {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Asks a host of a private network that this authority vouches for.
@@ -86,7 +90,13 @@ async fn a_host_that_cannot_show_its_name_is_not_asked() {
         params.not_before = rcgen::date_time_ymd(4000, 1, 1);
         params
     };
+    let self_signed = {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
+        acceptor_showing(&params.self_signed(&key).unwrap(), &key)
+    };
     for (case, acceptor) in [
+        ("signed by itself", self_signed),
         ("another name", authority.acceptor("other.test")),
         ("a wildcard one level off", authority.acceptor("*.client.test")),
         ("an address", authority.acceptor("127.0.0.1")),
@@ -105,30 +115,54 @@ async fn a_host_that_cannot_show_its_name_is_not_asked() {
     }
 }
 
-#[tokio::test]
-async fn plain_http_behind_an_https_url_is_not_used() {
+/// Begins a handshake with a server that says this; answers what came of it, and all that was heard.
+async fn said_over_tcp(said: Vec<u8>) -> (Result<Document, FetchError>, Vec<u8>) {
     let authority = Authority::new();
     let names = Names::answering(&[&["127.0.0.1"]]);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
-        tokio::io::AsyncWriteExt::write_all(&mut stream, answer)
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &said)
             .await
             .unwrap();
         // Until the other side is done with it.
-        tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut Vec::new())
+        let mut heard = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut heard)
             .await
             .ok();
+        heard
     });
     let answer = get(
         &private(&authority, &names),
         &format!("https://client.test:{port}/d"),
     )
     .await;
+    (answer, server.await.unwrap())
+}
+
+#[tokio::test]
+async fn plain_http_behind_an_https_url_is_not_used() {
+    let plain = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+    let (answer, _) = said_over_tcp(plain.to_vec()).await;
     assert!(is_tls_failure(&answer), "{answer:?}");
-    server.await.unwrap();
+}
+
+/// SF-14, RFC 8996: the old versions are not spoken, and not agreed to.
+#[tokio::test]
+async fn a_host_that_speaks_only_an_old_version_is_not_asked() {
+    for minor in [0, 1, 2] {
+        // RFC 2246 §7.4.1.3: a ServerHello of SSL 3.0, TLS 1.0 or 1.1, with TLS_RSA_WITH_AES_128_CBC_SHA.
+        let hello = [&[3, minor][..], &[7; 32], &[0, 0, 0x2f, 0]].concat();
+        let length = u8::try_from(hello.len()).unwrap();
+        let handshake = [&[2, 0, 0, length][..], &hello].concat();
+        let record = [&[22, 3, minor, 0, length + 4][..], &handshake].concat();
+        let (answer, heard) = said_over_tcp(record).await;
+        assert!(is_tls_failure(&answer), "{minor}: {answer:?}");
+        // Its hello, and the alert that ends it.
+        assert_eq!(heard.first(), Some(&22));
+        assert!(!heard.windows(4).any(|four| four == b"GET "));
+    }
 }
 
 #[tokio::test]
