@@ -23,7 +23,7 @@ use hyper_util::{
         legacy::{
             Client,
             connect::{
-                HttpConnector,
+                CaptureConnection, HttpConnector, capture_connection,
                 dns::{GaiResolver, Name},
                 proxy::Tunnel,
             },
@@ -196,23 +196,41 @@ impl Outbound {
         make: impl Fn() -> Result<Request<Full<Bytes>>, CannotCheck> + Send + Sync,
     ) -> Result<Response<Bytes>, CannotCheck> {
         let limit = self.settings.time_limit;
-        timeout(limit, self.exchange(&make)).await.unwrap_or_else(|_| {
-            tracing::warn!(?limit, "a question to another server was not answered in time");
-            Err(CannotCheck::TimedOut)
+        let mut connection = None;
+        let outcome = timeout(limit, self.exchange(&make, &mut connection)).await;
+        outcome.unwrap_or_else(|_| {
+            // Whoever has no connection was not late with an answer (P9): a firewall that drops what is sent, a name
+            // that nobody answers for, a turn that did not come.
+            let is_asked =
+                connection.is_some_and(|one: CaptureConnection| one.connection_metadata().is_some());
+            if is_asked {
+                tracing::warn!(?limit, "a question to another server was not answered in time");
+                Err(CannotCheck::TimedOut)
+            } else {
+                tracing::warn!(
+                    ?limit,
+                    "a server that is to be asked could not be connected to in time"
+                );
+                Err(CannotCheck::Refused)
+            }
         })
     }
 
     async fn exchange(
         &self,
         make: &(impl Fn() -> Result<Request<Full<Bytes>>, CannotCheck> + Send + Sync),
+        connection: &mut Option<CaptureConnection>,
     ) -> Result<Response<Bytes>, CannotCheck> {
         // The semaphore is never closed; were it, we could not ask.
         let _turn = self.in_flight.acquire().await.map_err(|_| CannotCheck::Refused)?;
-        let request = make()?;
+        let mut request = make()?;
         let endpoint = request.uri().clone();
+        *connection = Some(capture_connection(&mut request));
         let mut outcome = self.ask(request).await;
         if outcome.as_ref().is_err_and(Trouble::may_be_a_stale_connection) {
-            outcome = self.ask(make()?).await;
+            let mut request = make()?;
+            *connection = Some(capture_connection(&mut request));
+            outcome = self.ask(request).await;
         }
         let response = outcome.map_err(|trouble| {
             tracing::warn!(%endpoint, %trouble, "a server that is to be asked cannot be reached");

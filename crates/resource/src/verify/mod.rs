@@ -130,10 +130,11 @@ pub enum VerifyError {
 /// Why a token could not be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CannotCheck {
-    /// The authorization server cannot be reached, or answers with an error. Answered with 503.
+    /// The authorization server cannot be reached, in time or at all, or answers with an error, or has no keys. Answered
+    /// with 503.
     #[error("the authorization server cannot be reached or answers with an error")]
     Refused,
-    /// It did not answer in time. Answered with 504.
+    /// It took the question and did not answer in time. Answered with 504.
     #[error("the authorization server did not answer in time")]
     TimedOut,
     /// It answered something that makes no sense. Answered with 503.

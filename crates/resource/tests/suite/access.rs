@@ -87,7 +87,10 @@ async fn a_first_sign_in_may_ask_for_more_than_every_request_needs() {
     let house = House::behind(protect);
     for (seen, scope) in [
         (house.call(post(&[])).await, "delete read write"),
-        (house.call(post(&[("authorization", "Bearer  ")])).await, "delete read write"),
+        (
+            house.call(post(&[("authorization", "Bearer  ")])).await,
+            "delete read write",
+        ),
         (house.call_with("good").await, "read write"),
     ] {
         let challenge = seen.header("www-authenticate").unwrap();
@@ -135,19 +138,34 @@ async fn a_token_is_refused_from_the_first_request_after_its_revocation() {
     assert_is_401_invalid_token(&house.call_with("t").await);
 }
 
-/// M-123
+/// M-123, RP-03
 #[tokio::test]
 async fn a_token_for_another_resource_is_refused() {
+    let at_auth_test = async |answer: Answer| {
+        let peer = Peer::start(move |_| answer.clone()).await;
+        let protect =
+            settings("https://auth.test").introspection_endpoint(format!("{}/introspect", peer.issuer));
+        House::behind(protect.build().unwrap())
+    };
     for audience in [
         json!("https://other.test/mcp"),
         json!("https://rs.test/mcp/"),
         json!("https://rs.test"),
-        json!(["https://rs.test/mcp2", "https://auth.test"]),
+        json!("https://rs.test/mc"),
+        json!("https://rs.test/mcp?"),
+        json!("HTTPS://RS.TEST/mcp"),
+        json!("http://rs.test/mcp"),
+        json!("c1"),
+        json!("https://auth.test"),
+        json!(["https://rs.test/mcp2", "https://auth.test", "c1"]),
         json!([]),
         json!(""),
+        json!(null),
     ] {
-        let (house, _) = house_where(answer_with("aud", audience.clone())).await;
-        assert_is_401_invalid_token(&house.call_with("foreign").await);
+        let house = at_auth_test(answer_with("aud", audience.clone())).await;
+        for _ in 0..2 {
+            assert_is_401_invalid_token(&house.call_with("foreign").await);
+        }
         assert_eq!(house.runs(), 0, "{audience}");
     }
     let without = good_answer().replace(&format!(r#","aud":"{RESOURCE}""#), "");

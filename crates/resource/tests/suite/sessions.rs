@@ -1,12 +1,15 @@
 //! Session ids are good for the caller for whom they were made, and for nobody else.
 
+use std::sync::{Arc, Mutex};
+
 use http::StatusCode;
-use mcp_authflow_resource::AuthorizeTools;
+use mcp_authflow_resource::{AuthorizeTools, Caller};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::{
     house::Seen,
-    mcp_server::{McpServer, list, policy, post, request, tool},
+    mcp_server::{McpServer, list, policy, post, protect, request, tool},
 };
 
 fn assert_is_unknown(seen: &Seen) {
@@ -184,4 +187,54 @@ async fn sessions_may_be_left_to_the_server() {
         .call(post("bob.c.read", &[("mcp-session-id", "s-1")], &tool("read")))
         .await;
     assert_eq!(seen.status, StatusCode::OK);
+}
+
+/// RP-13: what a tool hands out is the tool's to bind, and the caller says to whom.
+#[tokio::test]
+async fn a_handle_that_a_tool_gave_out_can_be_kept_to_its_caller() {
+    type Owner = (Option<String>, Option<String>, Option<String>);
+    fn owner(request: &axum::extract::Request) -> Owner {
+        let caller = Caller::of(request.extensions()).unwrap();
+        let client = caller.client_id().map(ToString::to_string);
+        (
+            caller.issuer().map(str::to_owned),
+            caller.subject().map(str::to_owned),
+            client,
+        )
+    }
+    let handles = Arc::<Mutex<Vec<Owner>>>::default();
+    let app = axum::Router::new()
+        .fallback(async move |request: axum::extract::Request| {
+            let mut handles = handles.lock().unwrap();
+            let Some(handle) = request.uri().query() else {
+                handles.push(owner(&request));
+                return (StatusCode::OK, (handles.len() - 1).to_string());
+            };
+            let is_theirs = handle
+                .parse()
+                .is_ok_and(|handle: usize| handles.get(handle) == Some(&owner(&request)));
+            let status = if is_theirs {
+                StatusCode::OK
+            } else {
+                StatusCode::NOT_FOUND
+            };
+            (status, String::new())
+        })
+        .layer(protect());
+    let call = async |token: &str, target: &str| {
+        let request = request("POST", target, token, &[], "");
+        let (parts, body) = app.clone().oneshot(request).await.unwrap().into_parts();
+        let body = axum::body::to_bytes(body, 100).await.unwrap();
+        (parts.status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let (_, handle) = call("alice.c.read", "/mcp").await;
+    let target = format!("/mcp?{handle}");
+    for (token, status) in [
+        ("alice.c.read", StatusCode::OK),
+        ("alice.c.read~write.refreshed", StatusCode::OK),
+        ("bob.c.read", StatusCode::NOT_FOUND),
+        ("alice.other.read", StatusCode::NOT_FOUND),
+    ] {
+        assert_eq!(call(token, &target).await.0, status, "{token}");
+    }
 }

@@ -172,7 +172,14 @@ impl RemoteKeys {
                 .await
                 .unwrap_or(Err(CannotCheck::TimedOut)),
         };
-        asked.or_else(|why| last_good().map(|kept| kept.keys).ok_or(why))
+        asked.or_else(|why| {
+            let keys = last_good().map(|kept| kept.keys);
+            // Nobody was asked about this token who could be late with an answer: what is missing are the keys.
+            keys.ok_or(match why {
+                CannotCheck::TimedOut => CannotCheck::Refused,
+                why => why,
+            })
+        })
     }
 
     fn has_just_failed(&self) -> bool {
