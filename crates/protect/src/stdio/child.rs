@@ -21,8 +21,11 @@ use crate::upstream::Command;
 const MAX_MESSAGE_BYTES: usize = 16 * 1_024 * 1_024;
 /// The most of a line of its error output that is logged.
 const MAX_LOGGED_BYTES: usize = 4 * 1_024;
-/// Messages that may wait on the way to or from a child.
+/// Messages that may wait on the way to a child.
 const MAX_WAITING: usize = 64;
+/// Messages of a child's that may wait, each as large as the limit allows: what is not taken waits in the pipe, with the
+/// child.
+const MAX_HEARD: usize = 2;
 /// How long each step towards the end of a child may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -86,7 +89,7 @@ pub(super) fn start(command: &Command) -> io::Result<Child> {
     tracing::info!(pid, "started a child of the MCP server");
 
     let (to_child, lines) = mpsc::channel(MAX_WAITING);
-    let (messages, from_child) = mpsc::channel(MAX_WAITING);
+    let (messages, from_child) = mpsc::channel(MAX_HEARD);
     let (gone, is_gone) = watch::channel(false);
     let asked = Arc::new(Notify::new());
     let end = End {
@@ -173,6 +176,8 @@ async fn keep(mut process: Process, mut group: Group, asked: &Notify, writer: to
                 waited = timeout(PATIENCE, process.wait()).await;
             }
         }
+        // It went in an orderly way, and what it started may not have heard of it.
+        group.signal(Signal::KILL);
         waited.unwrap_or_else(|_| Err(io::Error::other("it does not end")))
     };
     // Its number may be given to another process from now on.
