@@ -14,6 +14,8 @@ pub(crate) struct Owner {
     issuer: Option<String>,
     subject: Option<String>,
     client_id: Option<String>,
+    /// Where no subject is known: introspection need not tell it (RFC 7662 §2.2), and one client serves many people.
+    username: Option<String>,
 }
 
 impl Owner {
@@ -22,6 +24,10 @@ impl Owner {
             issuer: caller.token().issuer.clone(),
             subject: caller.subject().map(str::to_owned),
             client_id: caller.client_id().map(|id| ClientId::as_str(id).to_owned()),
+            username: caller
+                .username()
+                .filter(|_| caller.subject().is_none())
+                .map(str::to_owned),
         }
     }
 
@@ -31,6 +37,7 @@ impl Owner {
             issuer: None,
             subject: Some(subject.to_owned()),
             client_id: None,
+            username: None,
         }
     }
 }

@@ -590,3 +590,41 @@ async fn what_a_child_leaves_behind_is_ended_too() {
     until(|| !std::path::Path::new("/proc").join(left.trim()).exists()).await;
     std::fs::remove_dir_all(&notes).unwrap();
 }
+
+/// A child that ends as soon as its input does, and leaves somebody behind who did not hear of it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_child_that_ends_in_an_orderly_way_leaves_behind_is_ended_too() {
+    let notes = std::env::temp_dir().join(format!("protect-orderly-{}", std::process::id()));
+    std::fs::create_dir_all(&notes).unwrap();
+    let script = r#"sleep 1000 < /dev/null & echo $! $$ > "$NOTES/new"; mv "$NOTES/new" "$NOTES/pids"
+        cat > /dev/null"#;
+    let orderly = note_in(Upstream::command("sh", ["-c", script]), &notes);
+    let front = Front::of(Proxy::builder(orderly).build().unwrap());
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}).to_string();
+    let asking = tokio::spawn(async move { front.send(request("POST", "/mcp", hello)).await.status() });
+    until(|| notes.join("pids").exists()).await;
+    let pids = std::fs::read_to_string(notes.join("pids")).unwrap();
+    let lives = |pid: &str| std::path::Path::new("/proc").join(pid).exists();
+    assert!(pids.split_whitespace().all(lives), "{pids}");
+    asking.abort();
+    until(|| !pids.split_whitespace().any(lives)).await;
+    std::fs::remove_dir_all(&notes).unwrap();
+}
+
+/// M-127, M-128: introspection need not tell the subject (RFC 7662 §2.2), and people share a client.
+#[tokio::test]
+async fn people_without_a_subject_are_told_apart_by_their_names() {
+    let front = front(Kind::Older);
+    let session = begin(&front, "unsubjected-alice.c1").await;
+    let asking = |token: &str| {
+        let asking = request_of(token, "POST", "/mcp", call(&json!(1), "echo", &json!({})));
+        with(asking, &[("mcp-session-id", &session)])
+    };
+    let own = front.send(asking("unsubjected-alice.c1")).await;
+    assert_eq!(own.status(), StatusCode::OK);
+    for other in ["unsubjected-bob.c1", "unsubjected-alice.c2"] {
+        let refused = front.send(asking(other)).await;
+        assert_eq!(refused.status(), StatusCode::NOT_FOUND, "{other}");
+    }
+}
