@@ -137,6 +137,12 @@ impl Settings {
     }
 }
 
+/// Ways to hide a dot, a slash or the end of a name: escapes of them and of the semicolon, which Java's servers cut off
+/// with what follows; escapes of escapes, for the hop behind the upstream; overlong UTF-8 and the escapes of old IIS.
+const HIDING: [&str; 13] = [
+    "%2e", "%2f", "%5c", "%3b", "%25", "%00", "%09", "%0a", "%0d", "%c0", "%c1", "%u", "\\",
+];
+
 /// The part of `path` below `endpoint`, if it is there and nobody can read it as a way out.
 fn below<'a>(endpoint: &str, path: &'a str) -> Result<&'a str, Trouble> {
     let rest = path.strip_prefix(endpoint).ok_or(Trouble::OtherPath)?;
@@ -145,9 +151,7 @@ fn below<'a>(endpoint: &str, path: &'a str) -> Result<&'a str, Trouble> {
     }
     // Upstreams decode escapes and resolve dots as they like: what any of them could take for `..` goes to none.
     let lower = rest.to_ascii_lowercase();
-    let is_hidden = ["%2e", "%2f", "%5c", "%00", "\\"]
-        .iter()
-        .any(|way| lower.contains(way));
+    let is_hidden = HIDING.iter().any(|way| lower.contains(way));
     let has_dots = rest.split('/').any(|segment| {
         let name = segment.split(';').next().unwrap_or_default();
         name == "." || name == ".."
@@ -207,6 +211,13 @@ mod tests {
             ("/mcp/..\\admin", None),
             ("/mcp//admin", None),
             ("/mcp/%00", None),
+            ("/mcp/..%3b/admin", None),
+            ("/mcp/..%3Bx/admin", None),
+            ("/mcp/%252e%252E/admin", None),
+            ("/mcp/%c0%ae%c0%ae/admin", None),
+            ("/mcp/%u002e%u002e/admin", None),
+            ("/mcp/.%09./admin", None),
+            ("/mcp/caf%C3%A9", Some("/caf%C3%A9")),
         ] {
             assert_eq!(below("/mcp", path).ok(), rest, "{path}");
         }

@@ -1,7 +1,8 @@
 //! The first event of the older transport (2024-11-05, HTTP with SSE): `event: endpoint`, whose data is the URL to post
-//! to. It is the upstream's URL, and has to become one of ours; every other event passes as it is.
+//! to. It is the upstream's URL, and has to become one of ours; one that cannot is kept from the client, who would send
+//! the token there. Every other event passes as it is.
 //!
-//! Only the first event is looked at, and held back until it is whole; comments before it pass at once.
+//! Only the first event is held back until it is whole; comments before it pass at once.
 
 use std::{
     pin::Pin,
@@ -13,11 +14,14 @@ use http::uri::PathAndQuery;
 use http_body::{Body as HttpBody, Frame};
 use pin_project_lite::pin_project;
 
-use super::{body::Incoming, sessions::Session};
+use super::{body::Incoming, later_endpoint::LaterEndpoint, sessions::Session};
 use crate::upstream::Endpoint;
 
 /// The most that is held back. An event larger than that names no URL.
 const MAX_HELD: usize = 16 * 1_024;
+
+/// Stands at the beginning of a stream, if anywhere, and means nothing.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Makes our URL of the upstream's, and the session that lives as long as the stream.
 pub(super) type Opener = Box<dyn FnOnce(&str) -> Option<(String, Session)> + Send>;
@@ -28,8 +32,9 @@ pin_project! {
         #[pin]
         body: Incoming,
         held: BytesMut,
-        // None: nothing more is looked at.
+        // None: the first event has passed.
         opener: Option<Opener>,
+        later: LaterEndpoint,
         session: Option<Session>,
         is_over: bool,
     }
@@ -41,6 +46,7 @@ impl EndpointEvent {
             body,
             held: BytesMut::new(),
             opener: Some(opener),
+            later: LaterEndpoint::default(),
             session: None,
             is_over: false,
         }
@@ -61,21 +67,24 @@ impl HttpBody for EndpointEvent {
                 return Poll::Ready(None);
             }
             let frame = ready!(this.body.as_mut().poll_frame(context));
-            if this.opener.is_none() {
-                return Poll::Ready(frame);
-            }
             let data = match frame {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => {
                     *this.is_over = true;
                     *this.opener = None;
-                    let rest = this.held.split().freeze();
+                    let mut rest = this.later.feed(&this.held.split().freeze()).to_vec();
+                    rest.extend_from_slice(&this.later.finish());
+                    let rest = Bytes::from(rest);
                     return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
                 }
             };
-            this.held.extend_from_slice(&data);
-            let passed = look(this.held, this.opener, this.session);
+            let passed = if this.opener.is_none() {
+                this.later.feed(&data)
+            } else {
+                this.held.extend_from_slice(&data);
+                look(this.held, this.opener, this.session, this.later)
+            };
             if !passed.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(passed))));
             }
@@ -84,12 +93,20 @@ impl HttpBody for EndpointEvent {
 }
 
 /// Takes from `held` what may pass.
-fn look(held: &mut BytesMut, opener: &mut Option<Opener>, session: &mut Option<Session>) -> Bytes {
+fn look(
+    held: &mut BytesMut,
+    opener: &mut Option<Opener>,
+    session: &mut Option<Session>,
+    later: &mut LaterEndpoint,
+) -> Bytes {
     let mut passed = BytesMut::new();
     while opener.is_some() {
         let Some(end) = end_of_block(held) else {
             if held.len() > MAX_HELD {
                 *opener = None;
+                if held.starts_with(BYTE_ORDER_MARK) {
+                    let _ = held.split_to(BYTE_ORDER_MARK.len());
+                }
             }
             break;
         };
@@ -98,7 +115,7 @@ fn look(held: &mut BytesMut, opener: &mut Option<Opener>, session: &mut Option<S
             Block::NoEvent => passed.extend_from_slice(&block),
             Block::OtherEvent => {
                 *opener = None;
-                passed.extend_from_slice(&block);
+                passed.extend_from_slice(&later.feed(&block.freeze()));
             }
             Block::Endpoint(said) => {
                 let ours = opener.take().and_then(|open| open(&said));
@@ -106,14 +123,15 @@ fn look(held: &mut BytesMut, opener: &mut Option<Opener>, session: &mut Option<S
                     *session = Some(begun);
                     passed.extend_from_slice(format!("event: endpoint\r\ndata: {url}\r\n\r\n").as_bytes());
                 } else {
-                    tracing::warn!("the upstream names an endpoint to post to that is no URL");
-                    passed.extend_from_slice(&block);
+                    tracing::warn!(
+                        "the upstream names an endpoint to post to that is no URL: kept from the client"
+                    );
                 }
             }
         }
     }
     if opener.is_none() {
-        passed.extend_from_slice(&held.split());
+        passed.extend_from_slice(&later.feed(&held.split().freeze()));
     }
     passed.freeze()
 }
@@ -216,13 +234,14 @@ mod tests {
     /// What comes out when `pieces` come in, one after the other.
     fn through(pieces: &[&str]) -> Vec<String> {
         let (mut held, mut opener, mut session) = (BytesMut::new(), Some(opener()), None);
+        let mut later = LaterEndpoint::default();
         let mut out = Vec::new();
         for piece in pieces {
-            held.extend_from_slice(piece.as_bytes());
             let passed = if opener.is_some() {
-                look(&mut held, &mut opener, &mut session)
+                held.extend_from_slice(piece.as_bytes());
+                look(&mut held, &mut opener, &mut session, &mut later)
             } else {
-                held.split().freeze()
+                later.feed(&Bytes::copy_from_slice(piece.as_bytes()))
             };
             out.push(String::from_utf8(passed.to_vec()).unwrap());
         }
@@ -252,13 +271,35 @@ mod tests {
     fn other_streams_pass_as_they_are_and_at_once() {
         for pieces in [
             &[": ping\n\n", ": ping\r\n\r\n", "data: {\"a\":1}\n\n"][..],
-            &["id: 1\ndata: \n\n", "event: endpoint\ndata: /late\n\n"],
+            &["id: 1\ndata: \n\n", "event: endpoints\ndata: /late\n\n"],
             &["retry: 100\n\n", "event: message\ndata: {}\n\n", "data: x"],
         ] {
             assert_eq!(through(pieces), pieces);
         }
         let long = format!("data: {}", "x".repeat(2 * MAX_HELD));
         assert_eq!(through(&[&long, "y\n\n"]), [long.as_str(), "y\n\n"]);
+    }
+
+    /// M-125
+    #[test]
+    fn no_other_url_to_post_to_reaches_the_client() {
+        let long = format!(": {}\n", "x".repeat(2 * MAX_HELD));
+        for pieces in [
+            &["event: endpoint\ndata: //evil.example/x y\n\n"][..],
+            &["data: {}\n\n", "event: endpoint\ndata: //evil.example/\n\n"],
+            &["data: {}\n\nevent: endpoint\ndata: //evil.example/\n\n"],
+            &[
+                "event: endpoint\ndata: /a\n\n",
+                "event: endpoint\ndata: //evil.example/\n\n",
+            ],
+            &[&long, "event: endpoint\ndata: //evil.example/\n\n"],
+            &["\u{feff}event: endpoint\n", &long, "data: //evil.example/\n\n"],
+        ] {
+            let out = through(pieces).concat();
+            // Ours, or an event without the name.
+            let named = out.replace("event: endpoint\r\ndata: /ours", "");
+            assert!(!named.contains("event: endpoint"), "{pieces:?}: {out}");
+        }
     }
 
     #[test]

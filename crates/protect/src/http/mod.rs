@@ -7,6 +7,7 @@
 //! | `response_head` | what of an answer's head is passed back |
 //! | `body` | bodies, frame by frame, both ways |
 //! | `endpoint_event` | the first event of the older transport, which names the URL to post to |
+//! | `later_endpoint` | the events after it, which name none |
 //! | `sessions` | whose that URL is |
 //!
 //! A request's way:
@@ -38,6 +39,7 @@ use crate::{
 mod body;
 mod client;
 mod endpoint_event;
+mod later_endpoint;
 mod request_head;
 mod response_head;
 mod sessions;
@@ -144,7 +146,7 @@ impl HttpUpstream {
             let own = endpoint.query.as_deref().unwrap_or_default();
             let theirs = asked
                 .query()
-                .map(request_head::query_without_token)
+                .map(|query| request_head::query_for_upstream(query, own))
                 .unwrap_or_default();
             let query = match (own.is_empty(), theirs.is_empty()) {
                 (true, true) => String::new(),

@@ -28,7 +28,7 @@ const PER_HOP: [&str; 11] = [
 const STOPS_HERE: [&str; 6] = ["authorization", "cookie", "cookie2", "dpop", "origin", "referer"];
 
 /// What only a trusted proxy says: addresses, routes, and who the caller is. Several frameworks believe them from anybody.
-const ONLY_FROM_A_PROXY: [&str; 21] = [
+const ONLY_FROM_A_PROXY: [&str; 19] = [
     "forwarded",
     "via",
     "client-ip",
@@ -47,12 +47,10 @@ const ONLY_FROM_A_PROXY: [&str; 21] = [
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
-    "client-cert",
-    "client-cert-chain",
-    "remote-user",
+    "x-userinfo",
 ];
 
-const ONLY_FROM_A_PROXY_PREFIXES: [&str; 12] = [
+const ONLY_FROM_A_PROXY_PREFIXES: [&str; 25] = [
     "authflow-",
     "proxy-",
     "sec-fetch-",
@@ -65,6 +63,19 @@ const ONLY_FROM_A_PROXY_PREFIXES: [&str; 12] = [
     "x-amzn-oidc-",
     "x-ms-client-principal",
     "cf-access-",
+    "remote-",
+    "client-cert",
+    "ssl-client-",
+    "x-ssl-",
+    "x-client-cert",
+    "oidc-",
+    "tailscale-",
+    "x-webauth-",
+    "x-authentik-",
+    "x-consumer-",
+    "x-credential-",
+    "x-goog-iap-",
+    "x-pomerium-",
 ];
 
 /// The name that we go by in `Via` (RFC 9110 §7.6.3).
@@ -156,14 +167,19 @@ pub(super) fn connection_options(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// The query without a token in it (M-121): the layer in front refuses one, and nothing here rests on that.
-pub(super) fn query_without_token(query: &str) -> String {
-    let is_token = |pair: &&str| {
+/// A client's query without a token in it (M-121): the layer in front refuses one, and nothing here rests on that. And
+/// without what the operator's own query says: of two values of a name some servers take the last.
+pub(super) fn query_for_upstream(query: &str, own: &str) -> String {
+    let own: Vec<_> = form_urlencoded::parse(own.as_bytes()).collect();
+    let is_kept = |pair: &&str| {
         form_urlencoded::parse(pair.as_bytes())
             .next()
-            .is_some_and(|(name, _)| name.eq_ignore_ascii_case("access_token"))
+            .is_none_or(|(name, _)| {
+                !name.eq_ignore_ascii_case("access_token")
+                    && !own.iter().any(|(ours, _)| ours.eq_ignore_ascii_case(&name))
+            })
     };
-    let kept: Vec<&str> = query.split('&').filter(|pair| !is_token(pair)).collect();
+    let kept: Vec<&str> = query.split('&').filter(is_kept).collect();
     kept.join("&")
 }
 
@@ -190,6 +206,12 @@ mod tests {
             "origin",
             "referer",
             "sec-fetch-site",
+            "remote-user",
+            "remote-groups",
+            "x-webauth-user",
+            "x-goog-iap-jwt-assertion",
+            "oidc_claim_sub",
+            "client-cert-chain",
         ] {
             let name = HeaderName::try_from(name).unwrap();
             assert!(is_ours(&as_lenient_servers_read(&name)), "{name}");
@@ -221,7 +243,19 @@ mod tests {
             ("a=1", "a=1"),
             ("", ""),
         ] {
-            assert_eq!(query_without_token(query), passed, "{query}");
+            assert_eq!(query_for_upstream(query, ""), passed, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_client_does_not_say_again_what_the_operators_query_says() {
+        for (query, passed) in [
+            ("key=theirs", ""),
+            ("a=1&KEY=theirs&b", "a=1&b"),
+            ("k%65y=theirs", ""),
+            ("keys=1", "keys=1"),
+        ] {
+            assert_eq!(query_for_upstream(query, "key=ours&v=2"), passed, "{query}");
         }
     }
 }

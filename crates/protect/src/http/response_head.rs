@@ -2,13 +2,13 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, response::Parts};
 
-use super::request_head::connection_options;
+use super::request_head::{connection_options, query_for_upstream};
 use crate::{trouble::Trouble, upstream::Endpoint};
 
 /// Between two neighbours only; or a statement about our origin, which is the authorization server's too and not the
 /// upstream's to speak for: its cookies would meet ours there, and its CORS answers and challenges those of the layer in
-/// front. The last ones tell strangers what runs behind.
-const STOPS_HERE: [&str; 26] = [
+/// front. The last ones tell strangers what runs behind, or make a web server in front of us send files of its own.
+const STOPS_HERE: [&str; 33] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -35,6 +35,13 @@ const STOPS_HERE: [&str; 26] = [
     "origin-agent-cluster",
     "server",
     "x-powered-by",
+    "x-sendfile",
+    "x-lighttpd-send-file",
+    "x-lighttpd-send-tempfile",
+    "x-litespeed-location",
+    "x-reproxy-file",
+    "x-reproxy-url",
+    "surrogate-control",
 ];
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -60,6 +67,9 @@ pub(super) fn judge(head: &mut Parts, endpoint: &Endpoint, public_path: &str) ->
             STOPS_HERE.contains(&name)
                 || name.starts_with("access-control-")
                 || name.starts_with("authflow-")
+                || name.starts_with("x-accel-")
+                // RFC 9213: for caches in front of us, and stronger there than what we say.
+                || name.ends_with("-cache-control")
                 || named_by_connection.iter().any(|named| named == name)
         })
         .cloned()
@@ -154,7 +164,13 @@ fn our_location(location: &str, endpoint: &Endpoint, public_path: &str) -> Optio
     if !rest.is_empty() && !rest.starts_with('/') || rest.split('/').any(|part| part == "..") {
         return None;
     }
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    // Frameworks repeat the query that they were asked with, and the operator's may be a secret.
+    let own = endpoint.query.as_deref().unwrap_or_default();
+    let query = uri.query().map(|query| query_for_upstream(query, own));
+    let query = query
+        .filter(|query| !query.is_empty())
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
     let ours = format!("{public_path}{rest}{query}");
     let ours = if ours.starts_with('/') {
         ours
@@ -205,6 +221,13 @@ mod tests {
             ("/other/", None),
         ] {
             assert_eq!(other_spelling(location, &endpoint).as_deref(), path, "{location}");
+        }
+        let secret = Endpoint::parse("http://127.0.0.1:9000/mcp?key=SECRET", false).unwrap();
+        for (location, ours) in [
+            ("/mcp/?key=SECRET", "/public/"),
+            ("http://127.0.0.1:9000/mcp/?a=1&key=SECRET", "/public/?a=1"),
+        ] {
+            assert_eq!(our_location(location, &secret, "/public").unwrap(), ours);
         }
         let root = Endpoint::parse("http://127.0.0.1:9000/", false).unwrap();
         assert_eq!(our_location("//evil.example", &root, ""), None);
