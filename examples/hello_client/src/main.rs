@@ -1,5 +1,5 @@
 //! An MCP client that finds its way by itself: from the 401 of an MCP server to its authorization server, through the
-//! person's browser, to the tools.
+//! person's browser, to the tools; and back to the person when a tool needs more than they have allowed.
 //!
 //! ```sh
 //! hello_client http://127.0.0.1:8001/mcp --tool hello
@@ -7,16 +7,18 @@
 //!
 //! All of OAuth is done by `rmcp`; what is left here is to show the person an address and to catch the answer.
 
+use std::error::Error;
+
 use anyhow::{Context as _, anyhow, ensure};
 use axum::{Router, extract::State, http::Uri, response::Html, routing::get};
 use clap::Parser;
 use rmcp::{
-    ServiceExt as _,
+    ServiceError, ServiceExt as _,
     model::CallToolRequestParams,
     transport::{
         StreamableHttpClientTransport,
-        auth::{AuthClient, AuthorizationManager, AuthorizationRequest, OAuthState},
-        streamable_http_client::StreamableHttpClientTransportConfig,
+        auth::{AuthClient, AuthorizationCallback, AuthorizationManager, AuthorizationRequest, OAuthState},
+        streamable_http_client::{InsufficientScopeError, StreamableHttpClientTransportConfig},
     },
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -58,11 +60,7 @@ async fn main() -> anyhow::Result<()> {
     state.start_authorization(request).await?;
 
     // 3. The person signs in and approves, in a browser.
-    println!(
-        "Open this address in your browser and sign in:\n\n  {}\n",
-        state.get_authorization_url().await?
-    );
-    let callback = callbacks.recv().await.context("the browser did not come back")?;
+    let callback = ask_person(&state.get_authorization_url().await?, &mut callbacks).await?;
     state
         .handle_callback_url(&format!("{redirect_uri}?{callback}"))
         .await?;
@@ -74,14 +72,30 @@ async fn main() -> anyhow::Result<()> {
     let config = StreamableHttpClientTransportConfig::with_uri(settings.server.as_str());
     let http = AuthClient::new(reqwest::Client::new(), manager);
     let session =
-        ().serve(StreamableHttpClientTransport::with_client(http, config))
+        ().serve(StreamableHttpClientTransport::with_client(http.clone(), config))
             .await
             .map_err(|error| anyhow!("{error}"))?;
     let tools = session.list_all_tools().await?;
     let names: Vec<_> = tools.iter().map(|tool| tool.name.as_ref()).collect();
     println!("Signed in. The server offers: {}", names.join(", "));
     let call = CallToolRequestParams::new(settings.tool.clone()).with_arguments(arguments);
-    let result = session.call_tool(call).await?;
+    let mut result = session.call_tool(call.clone()).await;
+
+    // 5. The tool needs more than was allowed: ask the person for all of it, and call once more.
+    let missing = result.as_ref().err().and_then(missing_scope);
+    if let Some(scope) = missing {
+        println!("{} needs more than you have allowed: {scope}", settings.tool);
+        let manager = http.auth_manager.lock().await;
+        let address = manager.request_scope_upgrade(&scope).await?;
+        let answer = ask_person(&address, &mut callbacks).await?;
+        let answer = AuthorizationCallback::from_redirect_url(&format!("{redirect_uri}?{answer}"))?;
+        manager
+            .exchange_code_for_token_with_issuer(&answer.code, &answer.csrf_token, answer.issuer.as_deref())
+            .await?;
+        drop(manager);
+        result = session.call_tool(call).await;
+    }
+    let result = result?;
     for text in result.content.iter().filter_map(|part| part.as_text()) {
         println!("{} says: {}", settings.tool, text.text);
     }
@@ -89,6 +103,24 @@ async fn main() -> anyhow::Result<()> {
     session.cancel().await?;
     catcher.abort();
     Ok(())
+}
+
+/// Shows an address, and waits until the browser comes back from there.
+async fn ask_person(address: &str, callbacks: &mut mpsc::Receiver<String>) -> anyhow::Result<String> {
+    println!("Open this address in your browser and sign in:\n\n  {address}\n");
+    callbacks.recv().await.context("the browser did not come back")
+}
+
+/// What the server says that a call needs, when the token lacks it (403 `insufficient_scope`).
+fn missing_scope(refused: &ServiceError) -> Option<String> {
+    let mut cause: Option<&dyn Error> = Some(refused);
+    while let Some(error) = cause {
+        if let Some(missing) = error.downcast_ref::<InsufficientScopeError>() {
+            return missing.required_scope.clone();
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// Takes what the authorization server sent with the browser.
