@@ -32,6 +32,9 @@ pub const DEFAULT_MAX_BODY_BYTES: usize = 4 * 1_024 * 1_024;
 /// The deepest nesting that is read: a little less than `serde_json` and the Python and JavaScript SDKs take.
 pub const MAX_DEPTH: usize = 100;
 
+/// The most messages of a batch.
+pub const MAX_MESSAGES: usize = 1_000;
+
 /// The longest id that is a text. Clients use numbers, or UUIDs of 36.
 const MAX_ID_BYTES: usize = 1_024;
 
@@ -58,7 +61,7 @@ pub struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotJsonRpc {
-    /// It is larger than was agreed.
+    /// It is larger than was agreed, or a batch of more than [`MAX_MESSAGES`].
     #[error("the body is too large")]
     TooLarge,
     /// It did not arrive in full.
@@ -184,6 +187,7 @@ impl JsonRpc {
                 calls: Call::read(message)?.into_iter().collect(),
                 is_batch: false,
             }),
+            Value::Array(messages) if messages.len() > MAX_MESSAGES => Err(NotJsonRpc::TooLarge),
             Value::Array(messages) => {
                 let mut calls = Vec::new();
                 for message in messages {
@@ -431,6 +435,14 @@ mod tests {
         let body = r#"{"id":1,"method":"resources/subscribe","params":{"_meta":{}}}"#;
         let message = parse(body).unwrap();
         assert_eq!(message.calls()[0].name(), None);
+    }
+
+    /// P12: 4 MiB hold a hundred thousand calls, each to be judged, counted, logged and answered.
+    #[test]
+    fn a_batch_has_an_end() {
+        let batch = |messages: usize| parse(&format!("[{}]", vec![r#"{"method":"a"}"#; messages].join(",")));
+        assert_eq!(batch(MAX_MESSAGES).unwrap().calls().len(), MAX_MESSAGES);
+        assert_eq!(batch(MAX_MESSAGES + 1), Err(NotJsonRpc::TooLarge));
     }
 
     /// What is asked comes back in front of what is answered, and is not to push it out of sight.
