@@ -68,6 +68,10 @@ impl SessionKey {
         for part in [token.issuer.as_deref(), token.subject.as_deref(), client] {
             append(&mut text, part.map(str::as_bytes));
         }
+        if token.subject.is_none() {
+            // Introspection need not tell it (RFC 7662 §2.2), and many people come through one client.
+            append(&mut text, token.username.as_deref().map(str::as_bytes));
+        }
         CallersIds {
             key: self.clone(),
             caller: text,
@@ -223,6 +227,28 @@ mod tests {
         let other_key = SessionKey::random().unwrap().ids_of(&caller("i", "alice", "c"));
         assert_eq!(other_key.open(Kind::Session, &sealed), None);
         assert_eq!(alice.open(Kind::Event, &sealed), None);
+    }
+
+    /// M-127: people whose subject nobody tells are not one person.
+    #[test]
+    fn without_a_subject_the_name_tells_callers_apart() {
+        let named = |username: Option<&str>| {
+            let token = VerifiedToken {
+                username: username.map(str::to_owned),
+                client_id: ClientId::parse("c").ok(),
+                ..VerifiedToken::default()
+            };
+            let caller = Caller::admit(token, Arc::new(Challenge::bearer("https://rs.test/prm")));
+            SessionKey::new(&[7; 32]).ids_of(&caller)
+        };
+        let sealed = named(Some("alice")).seal(Kind::Session, b"s-1");
+        assert_eq!(
+            named(Some("alice")).open(Kind::Session, &sealed),
+            Some(&b"s-1"[..])
+        );
+        for other in [Some("bob"), Some(""), None] {
+            assert_eq!(named(other).open(Kind::Session, &sealed), None, "{other:?}");
+        }
     }
 
     #[test]
