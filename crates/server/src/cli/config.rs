@@ -30,7 +30,7 @@ impl ConfigVerb {
                     .map(|one| {
                         let entry =
                             serde_json::json!({ "value": one.value, "origin": one.origin.to_string() });
-                        (one.key.to_owned(), entry)
+                        (one.key.to_string(), entry)
                     })
                     .collect();
                 let rows: Vec<Vec<String>> = config

@@ -1,6 +1,6 @@
 //! Reads keys one by one: each read says type, default and range, and keeps a record for `config print`.
 
-use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{borrow::Cow, fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::{
     database::mask_password,
@@ -67,9 +67,11 @@ pub(super) const MASK: &str = "***";
 #[derive(Clone, Debug)]
 pub(crate) struct Effective {
     /// The dotted key.
-    pub(crate) key: &'static str,
+    pub(crate) key: Cow<'static, str>,
     /// Its value, secrets masked.
     pub(crate) value: String,
+    /// Whether `value` is written as TOML already, as tables and numbers are, and not a text.
+    pub(crate) written: bool,
     /// Where it came from.
     pub(crate) origin: Origin,
 }
@@ -113,8 +115,9 @@ impl Reader {
             }
         };
         self.effective.push(Effective {
-            key,
+            key: key.into(),
             value: mask(&text),
+            written: false,
             origin: origin.clone(),
         });
         Ok((text, origin))
@@ -295,8 +298,9 @@ impl Reader {
             all.push(read(table).map_err(|remedy| wrong(place(), remedy))?);
         }
         self.effective.push(Effective {
-            key,
+            key: key.into(),
             value: value.to_string(),
+            written: true,
             origin,
         });
         Ok(all)
@@ -340,28 +344,29 @@ impl Reader {
                     remedy: without_value(error.message()),
                 });
             }
-            table.insert(key[prefix.len()..].to_owned(), value);
-            origin = from;
+            table.insert(key[prefix.len()..].to_owned(), value.clone());
+            origin = from.clone();
+            self.effective.push(Effective {
+                key: key.into(),
+                value: value.to_string(),
+                written: true,
+                origin: from,
+            });
         }
         let shown = toml::Value::Table(table.clone()).to_string();
         let read = T::deserialize(toml::Value::Table(table)).map_err(|error| ConfigError::Wrong {
             key: name.to_owned(),
-            value: shown.clone(),
-            origin: origin.clone(),
-            remedy: without_value(error.message()),
-        })?;
-        self.effective.push(Effective {
-            key: name,
             value: shown,
             origin,
-        });
+            remedy: without_value(error.message()),
+        })?;
         Ok(Some(read))
     }
 
     /// Ends the reading: whatever is left over is a key that nobody knows.
     pub(super) fn finish(self) -> Result<Vec<Effective>, ConfigError> {
         if let Some((key, (_, origin))) = self.layers.0.into_iter().next() {
-            let known = self.effective.iter().map(|one| one.key);
+            let known = self.effective.iter().map(|one| one.key.as_ref());
             let suggestion = known
                 .map(|known| (distance(&key, known), known))
                 .min()
@@ -379,8 +384,26 @@ impl Reader {
 
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = \"{}\"", self.key, self.value)
+        if self.written {
+            write!(f, "{} = {}", self.key, self.value)
+        } else {
+            write!(f, "{} = {}", self.key, quoted(&self.value))
+        }
     }
+}
+
+/// A text as TOML writes it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            letter if letter.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(letter))),
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// The number of single-character edits between two keys.

@@ -339,3 +339,44 @@ fn plain_pkce_is_off_and_warned_of_when_it_is_on() {
     let [danger] = config.dangers().try_into().unwrap();
     assert!(danger.contains("dangerous_allow_plain_pkce"), "{danger}");
 }
+
+#[test]
+fn what_is_printed_can_be_read_again() {
+    let file = r#"
+        listen = "127.0.0.1:1001"
+        templates_dir = 'C:\a "b"'
+        [protect.friction]
+        window_size = 50
+        ema_alpha = 0.2
+        [[protect.friction.tool]]
+        name = "delete_note"
+        target_rate = 0.05
+        [[protect.scope]]
+        name = "notes:admin"
+        description = "Manage \"all\" notes"
+        includes = ["tools:destructive"]
+        [[protect.tool]]
+        name = "read_file"
+        unless = { path = "/srv/public/*" }
+        scope = "tools:write"
+    "#;
+    let print = |config: &Config| -> String {
+        let lines = config
+            .effective
+            .iter()
+            .map(|one| format!("{one}  # {}\n", one.origin));
+        lines.collect()
+    };
+    let printed = print(&read(file, &[], &[]).unwrap());
+    assert!(printed.contains("protect.friction.window_size = 50"), "{printed}");
+    let again = read(&printed, &[], &[])
+        .map_err(|error| format!("{error}\n{printed}"))
+        .unwrap();
+    assert_eq!(again.listen.port(), 1001);
+    let said = |text: &str| -> Vec<String> {
+        text.lines()
+            .map(|line| line.split("  # ").next().unwrap_or_default().to_owned())
+            .collect()
+    };
+    assert_eq!(said(&print(&again)), said(&printed));
+}
