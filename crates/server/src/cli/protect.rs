@@ -12,7 +12,10 @@ use http::{StatusCode, header};
 use mcp_authflow::port::{Audit, Store};
 use mcp_authflow_axum::ClientAddress;
 use mcp_authflow_protect::{IdentitySigner, Proxy, Upstream};
-use mcp_authflow_resource::{Cached, Caching, TokenVerifier, friction::FrictionGuard};
+use mcp_authflow_resource::{
+    Cached, Caching, TokenVerifier,
+    friction::{FrictionGuard, justification::Plea},
+};
 use mcp_authflow_types::{Issuer, Resource};
 use tokio::sync::watch;
 
@@ -20,7 +23,7 @@ use super::{Refused, output::say, serve};
 use crate::{
     audit_trail::BoundedTrail,
     bootstrap,
-    config::{Config, ConfigError, UpstreamUrl},
+    config::{self, Config, ConfigError, UpstreamUrl},
     http::{
         around,
         health::{self, Draining},
@@ -327,10 +330,7 @@ impl Gateway {
             aliases: protect.aliases,
             max_body_bytes: protect.max_body_bytes,
             hides_forbidden: protect.hide_forbidden_tools,
-            friction: match &protect.friction {
-                Some(friction) => Some(FrictionGuard::new(friction.registry()?)),
-                None => None,
-            },
+            friction: guard(protect)?,
             session_key: keys.session_key,
         };
         // What is wrong with the settings is found out before anybody is asked.
@@ -431,6 +431,30 @@ impl Gateway {
             }
         }
     }
+}
+
+/// What keeps count of calls, where that is wanted.
+fn guard(protect: &config::Protect) -> anyhow::Result<Option<FrictionGuard>> {
+    let Some(friction) = &protect.friction else {
+        return Ok(None);
+    };
+    let guard = FrictionGuard::new(friction.registry()?);
+    Ok(Some(if protect.demand_justification {
+        guard.justify(is_noted)
+    } else {
+        guard
+    }))
+}
+
+/// Accepts a reason that says something, and writes it down: somebody can be held to it.
+fn is_noted(plea: &Plea<'_>) -> bool {
+    let text = plea.text.trim();
+    if text.is_empty() {
+        return false;
+    }
+    let tool = &*plea.result.tool_name;
+    tracing::info!(caller = plea.key, tool, reason = ?text, "a call was justified");
+    true
 }
 
 /// Whatever is neither the endpoint nor the authorization server's.

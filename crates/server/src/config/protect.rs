@@ -32,6 +32,8 @@ pub(crate) struct Protect {
     pub(crate) tools: Vec<ToolRule>,
     /// How often tools may be called; nothing: as often as anybody likes.
     pub(crate) friction: Option<Friction>,
+    /// Whether calls at which friction asks for a reason have to give one.
+    pub(crate) demand_justification: bool,
     /// Whether tools that the caller may not call are left out of lists.
     pub(crate) hide_forbidden_tools: bool,
     /// How often the list of tools is read again.
@@ -240,6 +242,7 @@ impl Protect {
             return Err(ConfigError::incomplete(ISSUER, CLIENT_ID));
         }
         let name = read.optional("protect.name")?;
+        let demand_justification = read.boolean("protect.demand_justification", false)?;
         let hide_forbidden_tools = read.boolean("protect.hide_forbidden_tools", false)?;
         let reread_tools = read.duration(
             "protect.reread_tools",
@@ -292,6 +295,7 @@ impl Protect {
             scopes,
             tools,
             friction,
+            demand_justification,
             hide_forbidden_tools,
             reread_tools,
             identity_header,

@@ -2,6 +2,7 @@
 
 mod child;
 mod gateway;
+mod host_header;
 mod mistakes;
 mod other_issuer;
 mod rules;
@@ -33,7 +34,8 @@ fn gateway(upstream: &Upstream) -> Gateway {
     Start::before(&upstream.url()).run().unwrap()
 }
 
-/// The whole way: challenge, metadata, registration, sign-in, a call. The upstream learns who called, and gets no token.
+/// RP-12, M-125: the whole way, challenge, metadata, registration, sign-in, a call. The upstream learns who called, and gets
+/// no token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_command_puts_sign_in_in_front_of_an_mcp_server() {
     let upstream = Upstream::start(tools());
@@ -76,7 +78,7 @@ async fn identity(gateway: &Gateway, token: &str) -> Value {
     Value::Object(jws.verify(&keys).unwrap().claims().unwrap().members().clone())
 }
 
-/// M-011, M-127
+/// RP-01, M-011, M-127
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_token_every_method_and_path_is_401() {
     let upstream = Upstream::start(tools());
@@ -142,7 +144,7 @@ async fn the_origin_has_the_documents_of_both_and_nothing_else() {
     assert_eq!(gateway.ask(Method::GET, "/readyz").await.status(), 200);
 }
 
-/// CH: what a client writes under the header's name does not arrive, in whatever spelling.
+/// What a client writes under the header's name does not arrive, in whatever spelling.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_cannot_say_who_it_is() {
     let upstream = Upstream::start(tools());
@@ -164,6 +166,53 @@ async fn a_client_cannot_say_who_it_is() {
     let arrived = &upstream.calls()[0].headers;
     assert_eq!(arrived.get_all("authflow-identity").iter().count(), 1);
     assert!(!format!("{arrived:?}").contains("forged"), "{arrived:?}");
+}
+
+/// RP-03, M-123: the same server issued it, to the same person, for another resource.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_for_another_resource_is_refused() {
+    let upstream = Upstream::start(tools());
+    let gateway = gateway(&upstream);
+    let other = gateway.sign_in_for("http://127.0.0.1:9/mcp", None).await;
+    assert!(other.token.starts_with("mcpat_"));
+    assert_eq!(other.call("read_note", json!({})).await.status(), 401);
+    assert!(upstream.calls().is_empty());
+}
+
+/// HH-01, HH-02: addresses come from the settings, and never from what a request says of itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_header_changes_where_a_client_is_sent() {
+    let upstream = Upstream::start(tools());
+    let gateway = gateway(&upstream);
+    for path in [
+        "/mcp",
+        "/.well-known/oauth-protected-resource/mcp",
+        "/.well-known/oauth-authorization-server",
+    ] {
+        let plain = gateway.ask(Method::GET, path).await;
+        let misled = gateway
+            .http
+            .get(format!("{}{path}", gateway.origin))
+            .header("host", "evil.example")
+            .header("x-forwarded-host", "evil.example")
+            .header("x-forwarded-proto", "https")
+            .header("forwarded", "host=evil.example;proto=https")
+            .header("x-original-url", "/.well-known/oauth-protected-resource")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(plain.status(), misled.status(), "{path}");
+        assert_eq!(
+            plain.headers().get("www-authenticate"),
+            misled.headers().get("www-authenticate"),
+            "{path}"
+        );
+        assert_eq!(
+            plain.text().await.unwrap(),
+            misled.text().await.unwrap(),
+            "{path}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

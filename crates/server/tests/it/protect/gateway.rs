@@ -168,6 +168,11 @@ impl Gateway {
     /// Goes the whole way of an MCP client: challenge, metadata, registration, sign-in, token. Asks for the scopes of the
     /// challenge, unless it is told which.
     pub(crate) async fn sign_in(&self, scope: Option<&str>) -> Client<'_> {
+        self.sign_in_for(&self.endpoint(), scope).await
+    }
+
+    /// The same, for a token that is meant for this resource.
+    pub(crate) async fn sign_in_for(&self, for_resource: &str, scope: Option<&str>) -> Client<'_> {
         let challenge = self.ask(Method::POST, "/mcp").await;
         assert_eq!(challenge.status(), 401);
         let challenge = challenge.headers()["www-authenticate"]
@@ -204,7 +209,7 @@ impl Gateway {
                 ("state", "s"),
                 ("code_challenge", &challenge),
                 ("code_challenge_method", "S256"),
-                ("resource", &self.endpoint()),
+                ("resource", for_resource),
                 ("scope", &scope),
             ],
         )

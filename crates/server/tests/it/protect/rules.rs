@@ -128,6 +128,29 @@ async fn friction_refuses_what_is_called_too_often() {
     assert_eq!(upstream.calls().len(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reason_is_demanded_when_the_operator_wants_one() {
+    let upstream = Upstream::start(tools());
+    let url = upstream.url();
+    let config = "[protect]\ndemand_justification = true\n\
+                  [[protect.friction.tool]]\nname = \"read_note\"\njustification_threshold = 0\n";
+    let gateway = Start::before(&url).config(config).run().unwrap();
+    let client = gateway.sign_in(None).await;
+    let call = |meta: Value| {
+        let params = json!({ "name": "read_note", "arguments": {}, "_meta": meta });
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params })
+    };
+    for without in [json!({}), json!({ "authflow/justification": " " })] {
+        let (_, answer) = json_of(client.post(&call(without)).await).await;
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+    }
+    let why = json!({ "authflow/justification": "the person asked for it" });
+    let (_, answer) = json_of(client.post(&call(why)).await).await;
+    assert_eq!(answer["result"]["content"][0]["text"], "done");
+    assert!(gateway.wait_for_output("a call was justified"));
+    assert_eq!(upstream.calls().len(), 1);
+}
+
 /// A restart, with other rules: tokens live on, and the resource is described anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_with_other_rules_ends_no_token() {

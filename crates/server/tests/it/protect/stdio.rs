@@ -61,7 +61,7 @@ async fn one_command_starts_and_protects_a_server_over_stdio() {
     );
     assert!(claims["aud"].as_str().unwrap().starts_with("stdio:"), "{claims}");
 
-    // M-127: a session is its caller's.
+    // RP-13, M-127: a session is its caller's.
     let other = gateway.sign_in(None).await;
     let stolen = other
         .request(Method::POST, "/mcp")
