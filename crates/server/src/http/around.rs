@@ -10,7 +10,7 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt as _;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Version, header, uri::Authority};
 use mcp_authflow::TrustedProxies;
 use mcp_authflow_types::{ErrorCode, ErrorResponse, Issuer};
 use tracing::Instrument as _;
@@ -48,11 +48,18 @@ pub(crate) async fn around(State(around): State<Arc<Around>>, mut request: Reque
     let told = tracing::enabled!(target: "http", tracing::Level::DEBUG)
         .then(|| (request.method().clone(), request.uri().path().to_owned()));
 
-    let answered = AssertUnwindSafe(next.run(request))
-        .catch_unwind()
-        .instrument(span.clone())
-        .await;
-    let mut response = answered.unwrap_or_else(|defect| span.in_scope(|| panicked(&*defect)));
+    let mut response = if is_for_one_host(&request) {
+        let answered = AssertUnwindSafe(next.run(request))
+            .catch_unwind()
+            .instrument(span.clone())
+            .await;
+        answered.unwrap_or_else(|defect| span.in_scope(|| panicked(&*defect)))
+    } else {
+        refused(
+            StatusCode::BAD_REQUEST,
+            &ErrorResponse::invalid_request("the request names no host, or several"),
+        )
+    };
 
     if let Some((method, path)) = told {
         span.in_scope(|| {
@@ -72,6 +79,23 @@ pub(crate) async fn around(State(around): State<Arc<Around>>, mut request: Reque
     response
 }
 
+/// RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a
+/// Host header field and to any request message that contains more than one Host header field line or a Host header field
+/// with an invalid field value." Here no host is believed; but a proxy in front and a server behind may each believe another.
+fn is_for_one_host(request: &Request) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host
+            .to_str()
+            .ok()
+            .and_then(|host| host.parse::<Authority>().ok())
+            .is_some_and(|host| !host.host().is_empty() && !host.as_str().contains('@')),
+        // Old probes of load balancers; and since HTTP/2 the host is a part of the address.
+        (None, _) => request.version() != Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
+}
+
 /// A defect of ours ends one request, with the bland answer; what it was stands in the log.
 fn panicked(defect: &(dyn Any + Send)) -> Response {
     let what = defect
@@ -79,9 +103,15 @@ fn panicked(defect: &(dyn Any + Send)) -> Response {
         .copied()
         .or_else(|| defect.downcast_ref::<String>().map(String::as_str));
     tracing::error!(what, "a handler panicked");
-    let error = ErrorResponse::new(ErrorCode::ServerError);
+    refused(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        &ErrorResponse::new(ErrorCode::ServerError),
+    )
+}
+
+fn refused(status: StatusCode, error: &ErrorResponse) -> Response {
     let mut response = Response::new(Body::from(error.body()));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -110,7 +140,12 @@ mod tests {
             .layer(middleware::from_fn_with_state(state, around));
         let ask = async |path: &str| {
             app.clone()
-                .oneshot(Request::get(path).body(Body::empty()).unwrap())
+                .oneshot(
+                    Request::get(path)
+                        .header("host", "auth.example")
+                        .body(Body::empty())
+                        .unwrap(),
+                )
                 .await
                 .unwrap()
         };
@@ -125,5 +160,35 @@ mod tests {
         assert_eq!(good.status(), StatusCode::OK);
         assert_eq!(good.headers()["x-request-id"], "00000007-2");
         assert_eq!(good.headers()["strict-transport-security"], "max-age=31536000");
+    }
+
+    /// HH-01, RFC 9112 §3.2
+    #[test]
+    fn a_request_is_for_one_host() {
+        let is = |version, hosts: &[&str]| {
+            let request = hosts
+                .iter()
+                .fold(Request::get("/").version(version), |request, host| {
+                    request.header("host", *host)
+                });
+            is_for_one_host(&request.body(Body::empty()).unwrap())
+        };
+        for good in [
+            "auth.example",
+            "auth.example:8443",
+            "127.0.0.1:80",
+            "[::1]:80",
+            "a_b",
+        ] {
+            assert!(is(Version::HTTP_11, &[good]), "{good}");
+        }
+        for bad in [
+            "", " ", "a@b", "a/b", "a b", "http://a", "a:b:c", "a?b", "a#b", ":80", "a\\b",
+        ] {
+            assert!(!is(Version::HTTP_11, &[bad]), "{bad}");
+        }
+        assert!(!is(Version::HTTP_11, &["a", "a"]) && !is(Version::HTTP_2, &["a", "a"]));
+        assert!(!is(Version::HTTP_11, &[]));
+        assert!(is(Version::HTTP_10, &[]) && is(Version::HTTP_2, &[]));
     }
 }

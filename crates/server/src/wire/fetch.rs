@@ -97,6 +97,10 @@ mod tests {
         let app = Router::new()
             .route("/jwks", get(async move || (json, r#"{"keys":[]}"#)))
             .route("/page", get(async || "keys"))
+            .route(
+                "/moved",
+                get(async || axum::response::Redirect::temporary("/jwks")),
+            )
             .route("/down", get(async || http::StatusCode::SERVICE_UNAVAILABLE));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -106,6 +110,7 @@ mod tests {
         port
     }
 
+    /// SF-22
     #[tokio::test]
     async fn a_server_on_loopback_fetches_from_loopback_and_tells_the_kinds_of_trouble_apart() {
         let port = peer();
@@ -115,8 +120,14 @@ mod tests {
         assert_eq!((&*keys.body, keys.stale), (&br#"{"keys":[]}"#[..], false));
         let again = fetch(&outbound, &url("jwks")).await.unwrap();
         assert!(std::sync::Arc::ptr_eq(&keys.body, &again.body));
-        let page = fetch(&outbound, &url("page")).await;
-        assert!(matches!(page, Err(FetchError::BadDocument(_))), "{page:?}");
+        // SF-22: where a redirect leads to is nobody's registered address.
+        for path in ["page", "moved"] {
+            let answer = fetch(&outbound, &url(path)).await;
+            assert!(
+                matches!(answer, Err(FetchError::BadDocument(_))),
+                "{path}: {answer:?}"
+            );
+        }
         let down = fetch(&outbound, &url("down")).await;
         assert!(matches!(down, Err(FetchError::Unavailable(_))), "{down:?}");
         assert!(is_refused(&fetch(&outbound, "https://10.0.0.5/jwks").await));

@@ -12,7 +12,7 @@ use mcp_authflow_testkit::{
 };
 use serde_json::{Value, json};
 
-use crate::house::{House, R1, SVC_SECRET, answer, builder, text};
+use crate::house::{BOOTSTRAP, House, R1, SVC_SECRET, answer, builder, text};
 
 /// A key is published for a second, and for two more by which nodes may be behind, before it signs.
 const QUICK: &str = "[keys]\npublish_ahead = \"1s\"\n";
@@ -191,8 +191,7 @@ async fn a_jwt_is_proven_introspected_looked_into_and_revoked_on_every_store() {
 
 /// The usual house, with lines for the resource [`R1`].
 fn builder_with(lines: &str) -> TestServerBuilder {
-    let bootstrap =
-        crate::house::BOOTSTRAP.replacen("name = \"Notes\"", &format!("name = \"Notes\"\n{lines}"), 1);
+    let bootstrap = BOOTSTRAP.replacen("name = \"Notes\"", &format!("name = \"Notes\"\n{lines}"), 1);
     builder().bootstrap(bootstrap)
 }
 
@@ -307,6 +306,31 @@ fn nonsense_is_refused_with_the_remedy() {
         algorithms,
         ["ES256", "EdDSA"],
         "its key is there before its first token"
+    );
+}
+
+/// RP-19: what a machine gets for itself names the machine, what it gets for a person names the person, and no client of the
+/// bootstrap file can have a person's name.
+#[tokio::test]
+async fn a_client_is_not_taken_for_a_person() {
+    let house = House::open();
+    let code = house.code(&house.browser(), "web", Decision::Allow).await;
+    let (_, persons) = house.redeem("web", &code).await;
+    let person = house.introspect(text(&persons, "access_token")).await;
+    let machine = house.introspect(&house.machine_token().await).await;
+    assert_eq!(
+        (text(&machine, "sub"), text(&machine, "client_id")),
+        ("svc", "svc")
+    );
+    let subject = text(&person, "sub");
+    assert!(subject.starts_with("u_") && subject.len() == 34, "{person}");
+    assert_ne!(subject, text(&person, "client_id"));
+
+    let bootstrap = BOOTSTRAP.replace("client_id = \"svc\"", &format!("client_id = \"{subject}\""));
+    let refused = builder().bootstrap(bootstrap).start().unwrap_err();
+    assert!(
+        format!("{refused:#}").contains("is what accounts are called"),
+        "{refused:#}"
     );
 }
 
