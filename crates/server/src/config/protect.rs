@@ -12,6 +12,7 @@ use super::{ConfigError, Reader, friction::Friction, reader::MASK};
 use crate::protect::Authority;
 
 /// What `authflow protect` stands in front of, and how.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Default)]
 pub(crate) struct Protect {
     /// The MCP server, when it is reached over HTTP and the command line does not name it.
