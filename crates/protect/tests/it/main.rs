@@ -4,6 +4,7 @@
 mod child;
 mod connections;
 mod heads;
+mod isolation;
 mod older_transport;
 mod sdk;
 mod stdio;
