@@ -167,7 +167,7 @@ async fn a_name_with_one_special_address_is_refused() {
     assert_eq!(canary.connections(), 0);
 }
 
-/// DNS rebinding: what is dialled is what was vetted, and it is vetted at every fetch.
+/// SF-22, DNS rebinding: what is dialled is what was vetted, and it is vetted at every fetch.
 #[tokio::test]
 async fn a_name_that_rebinds_is_refused() {
     let (clock, tls) = (ManualClock::default(), tls::Authority::new());
