@@ -335,3 +335,135 @@ impl Authority {
         lines
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use mcp_authflow_resource::JsonRpc;
+    use mcp_authflow_resource::tool::{ArgumentPattern, Denied};
+
+    use super::*;
+
+    fn tool(name: &str, read_only: Option<bool>, destructive: Option<bool>) -> Tool {
+        Tool {
+            name: name.to_owned(),
+            read_only,
+            destructive,
+        }
+    }
+
+    fn found(tools: &[Tool]) -> Found {
+        Found {
+            name: None,
+            tools: tools.to_vec(),
+        }
+    }
+
+    fn authority(rules: Vec<config::ToolRule>) -> Authority {
+        let config = config::Protect {
+            base_scope: Scope::parse("tools:read").unwrap(),
+            tools: rules,
+            ..config::Protect::default()
+        };
+        Authority::new(&config).unwrap()
+    }
+
+    fn rule(name: &str, scope: Option<&str>, when: &[(&str, &str)]) -> config::ToolRule {
+        let pattern = |(name, value): &(&str, &str)| ((*name).to_owned(), ArgumentPattern::glob(value));
+        config::ToolRule {
+            name: name.to_owned(),
+            scope: scope.map(|scope| Scope::parse(scope).unwrap()),
+            when: when.iter().map(pattern).collect(),
+            unless: Vec::new(),
+        }
+    }
+
+    fn needed(policy: &ToolPolicy, name: &str) -> Result<String, Denied> {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{name}","arguments":{{"table":"users"}}}}}}"#
+        );
+        let message = JsonRpc::parse(body.as_bytes()).unwrap();
+        policy.required_for(&message).map(|scope| scope.to_string())
+    }
+
+    /// MCP, *Tool annotations*: the defaults are the worst, and a tool that only reads destroys nothing.
+    #[test]
+    fn a_tool_that_says_nothing_may_do_anything() {
+        for (read_only, destructive, reach) in [
+            (None, None, Reach::Destructive),
+            (Some(false), None, Reach::Destructive),
+            (None, Some(true), Reach::Destructive),
+            (Some(false), Some(false), Reach::Write),
+            (None, Some(false), Reach::Write),
+            (Some(true), None, Reach::Read),
+            (Some(true), Some(true), Reach::Read),
+        ] {
+            assert_eq!(
+                Reach::of(&tool("t", read_only, destructive)),
+                reach,
+                "{read_only:?} {destructive:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_first_sign_in_asks_for_the_least_that_is_good_for_anything() {
+        let authority = authority(Vec::new());
+        let first = |tools: &[Tool]| authority.first(Some(&found(tools))).to_string();
+        let (reads, writes, destroys) = (
+            tool("r", Some(true), None),
+            tool("w", None, Some(false)),
+            tool("d", None, None),
+        );
+        assert_eq!(first(&[destroys.clone(), reads, writes.clone()]), "tools:read");
+        assert_eq!(first(&[destroys.clone(), writes]), "tools:read tools:write");
+        assert_eq!(first(&[destroys]), "tools:destructive tools:read");
+        assert_eq!(first(&[]), "tools:read");
+        assert_eq!(authority.first(None).to_string(), "tools:read");
+    }
+
+    #[test]
+    fn what_nobody_has_judged_needs_the_widest_scope() {
+        let widest = Ok("tools:destructive".to_owned());
+        // Nothing is known yet; a tool is new; a tool's name would speak of others.
+        let tools = found(&[tool("read", Some(true), None), tool("*", Some(true), None)]);
+        let authority = authority(Vec::new());
+        assert_eq!(needed(&authority.policy(None, false).unwrap(), "read"), widest);
+        let policy = authority.policy(Some(&tools), false).unwrap();
+        assert_eq!(needed(&policy, "read"), Ok("tools:read".to_owned()));
+        for unheard_of in ["new", "READ", "read ", "*", "rea*"] {
+            assert_eq!(needed(&policy, unheard_of), widest, "{unheard_of}");
+        }
+    }
+
+    /// A rule with conditions judges no tool: an unknown one that it may be about does not get in by it.
+    #[test]
+    fn a_rule_with_conditions_opens_nothing() {
+        let tools = found(&[tool("query", Some(true), None)]);
+        let narrow = authority(vec![rule("*", Some("tools:write"), &[("table", "users")])]);
+        let policy = narrow.policy(Some(&tools), false).unwrap();
+        assert_eq!(needed(&policy, "query"), Ok("tools:read tools:write".to_owned()));
+        assert_eq!(
+            needed(&policy, "new"),
+            Ok("tools:destructive tools:write".to_owned())
+        );
+        let denying = authority(vec![rule("*", None, &[("table", "keys")])]);
+        let policy = denying.policy(Some(&tools), false).unwrap();
+        assert_eq!(needed(&policy, "query"), Ok("tools:read".to_owned()));
+        assert!(needed(&policy, "new").is_err());
+    }
+
+    #[test]
+    fn a_rule_without_conditions_stands_in_place_of_annotations() {
+        let tools = found(&[tool("delete_all", Some(true), None), tool("list", None, None)]);
+        let authority = authority(vec![
+            rule("delete_*", Some("tools:destructive"), &[]),
+            rule("list", Some("tools:read"), &[]),
+            rule("off", None, &[]),
+        ]);
+        let policy = authority.policy(Some(&tools), false).unwrap();
+        assert_eq!(needed(&policy, "delete_all"), Ok("tools:destructive".to_owned()));
+        assert_eq!(needed(&policy, "list"), Ok("tools:read".to_owned()));
+        assert!(needed(&policy, "off").is_err());
+    }
+}
