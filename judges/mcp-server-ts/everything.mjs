@@ -1,5 +1,5 @@
 // An MCP server that has what the `server` scenarios of the MCP conformance package ask for: without sessions (2026-07-28)
-// and with them (2025-11-25).
+// and with them (2025-11-25), over HTTP or (`--stdio`) over its standard streams.
 //
 // Each scenario names the tools, resources and prompts that it calls; they are listed here in its order.
 import { randomBytes } from "node:crypto";
@@ -15,6 +15,7 @@ import {
   inputRequired,
   inputResponse,
 } from "@modelcontextprotocol/server";
+import { serveStdio } from "@modelcontextprotocol/server/stdio";
 import * as z from "zod";
 
 import { listen } from "./listen.mjs";
@@ -368,4 +369,8 @@ const everything = ({ era }) => {
 
 const handler = createMcpHandler(everything, { legacy: "reject" });
 
-listen(withSessions(everything, handler), Number(process.argv[2] ?? 0));
+if (process.argv[2] === "--stdio") {
+  serveStdio(everything);
+} else {
+  listen(withSessions(everything, handler), Number(process.argv[2] ?? 0));
+}

@@ -62,25 +62,35 @@ pub(super) async fn judge(requirements: Requirements, direct: &str, injected: &s
     let behind = run(requirements, injected).await?;
     println!("\n{}", table(&plain, &behind));
     let mut wrong = differences(&plain, &behind);
-    let count = plain.len();
-    if count != requirements.scenarios {
-        wrong.push(format!(
-            "{count} scenarios ran directly, not {}",
-            requirements.scenarios
-        ));
-    }
-    let failing = plain
-        .iter()
-        .filter(|(_, checks)| checks.iter().any(|check| check.status == "FAILURE"));
-    for (scenario, _) in failing {
-        if !(requirements.failing)(scenario) {
-            wrong.push(format!(
-                "{scenario} fails directly too: the server is not a conforming one"
-            ));
-        }
-    }
+    wrong.extend(failures(requirements, &plain));
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
+}
+
+/// Runs the suite against a server that cannot be asked directly, since the package speaks HTTP only.
+pub(super) async fn judge_alone(requirements: Requirements, injected: &str) -> Result<()> {
+    let wrong = failures(requirements, &run(requirements, injected).await?);
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// What fails, or did not run, although our server has everything that is asked for.
+fn failures(requirements: Requirements, verdicts: &Verdicts) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let count = verdicts.len();
+    if count != requirements.scenarios {
+        wrong.push(format!("{count} scenarios ran, not {}", requirements.scenarios));
+    }
+    for (scenario, checks) in verdicts {
+        let failed = checks.iter().filter(|check| check.status == "FAILURE");
+        for check in failed.filter(|_| !(requirements.failing)(scenario)) {
+            wrong.push(format!("{scenario}: {} fails: {}", check.id, check.message));
+        }
+        if checks.is_empty() {
+            wrong.push(format!("{scenario} did not begin"));
+        }
+    }
+    wrong
 }
 
 /// Runs the suite without a token: nothing but 401 may come back, or 4xx for a request that names another machine.
@@ -232,6 +242,19 @@ mod tests {
             Some("tools-call-error")
         );
         assert_eq!(scenario_of("server-x"), None);
+    }
+
+    #[test]
+    fn a_failure_that_is_not_known_and_a_scenario_that_did_not_begin_are_wrong() {
+        let one = Requirements {
+            scenarios: 1,
+            ..WITH_SESSIONS
+        };
+        assert!(failures(one, &verdicts("SUCCESS", "")).is_empty());
+        assert_eq!(failures(one, &verdicts("FAILURE", "")).len(), 1);
+        assert_eq!(failures(WITH_SESSIONS, &verdicts("SUCCESS", "")).len(), 1);
+        let empty = Verdicts::from([("tools-list".to_owned(), vec![])]);
+        assert_eq!(failures(one, &empty).len(), 1);
     }
 
     #[test]
