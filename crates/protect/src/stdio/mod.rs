@@ -7,6 +7,7 @@
 //! | `session/from_child` | what the child says, and where that goes |
 //! | `table` | all sessions |
 //! | `streams` | events, kept a while for clients whose connection broke |
+//! | `under_way` | how much of what the child said is in memory |
 //! | `message` | the messages of a POST |
 //! | `stateless` | clients of 2026-07-28 in front of an older child |
 //! | `reply` | answers and event streams over HTTP |
@@ -47,6 +48,7 @@ mod session;
 mod stateless;
 mod streams;
 mod table;
+mod under_way;
 
 use child::Child;
 use message::Message;

@@ -3,14 +3,14 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use http_body::{Body as HttpBody, Frame};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use serde_json::Value;
 use tokio::{sync::mpsc, time::timeout};
 
@@ -122,7 +122,7 @@ pub(super) async fn answer(
         None
     };
     let first = match first {
-        Some(event) => Some(framed(&event)),
+        Some(event) => Some(session.under_way.hold(framed(&event))),
         None if terms.has_events_to_resume => {
             let id = streams::id_of_opening(reading.reader.stream());
             Some(Bytes::from(format!("id: {id}\ndata: \n\n")))
@@ -177,7 +177,7 @@ fn stream_of(session: Arc<Session>, mut reading: Reading, first: Option<Bytes>) 
                 () = sender.closed() => return,
             };
             let bytes = match next {
-                Ok(Some(event)) => framed(&event),
+                Ok(Some(event)) => session.under_way.hold(framed(&event)),
                 Ok(None) => return,
                 Err(_) => PING,
             };
@@ -187,7 +187,10 @@ fn stream_of(session: Arc<Session>, mut reading: Reading, first: Option<Bytes>) 
             session.touch();
         }
     });
-    let mut response = Response::new(Body::new(Events { receiver }));
+    let mut response = Response::new(Body::new(Events {
+        receiver,
+        rest: Bytes::new(),
+    }));
     let headers = response.headers_mut();
     let text = HeaderValue::from_static("text/event-stream");
     headers.insert(header::CONTENT_TYPE, text);
@@ -198,8 +201,43 @@ fn stream_of(session: Arc<Session>, mut reading: Reading, first: Option<Bytes>) 
     response
 }
 
+/// The most that is handed to a connection at a time. It copies what it is handed, and takes more when that is sent.
+const MAX_PIECE_BYTES: usize = 64 * 1_024;
+
+/// The next piece of what is left.
+fn piece(rest: &mut Bytes) -> Frame<Bytes> {
+    Frame::data(rest.split_to(rest.len().min(MAX_PIECE_BYTES)))
+}
+
+/// A document, piece by piece.
+struct Document {
+    rest: Bytes,
+}
+
+impl HttpBody for Document {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready((!self.rest.is_empty()).then(|| Ok(piece(&mut self.rest))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
 struct Events {
     receiver: mpsc::Receiver<Bytes>,
+    /// What is left of the event that is being written.
+    rest: Bytes,
 }
 
 impl HttpBody for Events {
@@ -210,8 +248,13 @@ impl HttpBody for Events {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let next = self.receiver.poll_recv(context);
-        next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        while self.rest.is_empty() {
+            match ready!(self.receiver.poll_recv(context)) {
+                Some(event) => self.rest = event,
+                None => return Poll::Ready(None),
+            }
+        }
+        Poll::Ready(Some(Ok(piece(&mut self.rest))))
     }
 }
 
@@ -251,7 +294,7 @@ pub(super) fn single(accepts: Accepts, data: Bytes) -> Response<Body> {
 
 fn json(data: Bytes, is_stateless: bool) -> Response<Body> {
     let status = status_of(&data, is_stateless);
-    let mut response = Response::new(Body::from(data));
+    let mut response = Response::new(Body::new(Document { rest: data }));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -262,11 +305,16 @@ fn json(data: Bytes, is_stateless: bool) -> Response<Body> {
 /// What a session answers in its child's stead is a gateway's error. From 2026-07-28 on some errors of the child's have a
 /// status of their own too.
 fn status_of(data: &[u8], is_stateless: bool) -> StatusCode {
+    if data.len() > MAX_PIECE_BYTES {
+        // No error is that long, and what is gets parsed for nothing.
+        return StatusCode::OK;
+    }
     let message: Value = serde_json::from_slice(data).unwrap_or_default();
     let error = &message["error"];
     match (error["code"].as_i64(), error["data"]["error"].as_str()) {
         (Some(-32_603), Some("bad_gateway")) => StatusCode::BAD_GATEWAY,
         (Some(-32_603), Some("gateway_timeout")) => StatusCode::GATEWAY_TIMEOUT,
+        (Some(-32_603), Some("temporarily_unavailable")) => StatusCode::SERVICE_UNAVAILABLE,
         (Some(-32_601), _) if is_stateless => StatusCode::NOT_FOUND,
         (Some(-32_022..=-32_020), _) if is_stateless => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,

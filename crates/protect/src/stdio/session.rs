@@ -22,6 +22,7 @@ use super::{
     message::{self, Members, Message, meta_mut, method},
     stateless,
     streams::{Reader, Streams},
+    under_way::UnderWay,
 };
 use crate::owner::Owner;
 
@@ -56,6 +57,7 @@ pub(super) struct Session {
     pub(super) owner: Owner,
     pub(super) lifecycle: Lifecycle,
     pub(super) streams: Arc<Streams>,
+    pub(super) under_way: Arc<UnderWay>,
     stdin: mpsc::Sender<String>,
     state: Mutex<State>,
     end: Notify,
@@ -107,6 +109,7 @@ impl Session {
             owner,
             lifecycle,
             streams: Streams::new(),
+            under_way: Arc::default(),
             stdin: child.stdin.clone(),
             state: Mutex::new(State {
                 next: 1,

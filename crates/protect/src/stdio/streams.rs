@@ -19,7 +19,7 @@ const MAX_KEPT_BYTES: usize = 2 * 1_024 * 1_024;
 /// What may wait for a reader who is there, in bytes, before the child has to wait.
 const MAX_UNREAD_BYTES: usize = 1_024 * 1_024;
 /// How long the child waits for such a reader.
-const WAIT_FOR_READER: Duration = Duration::from_secs(30);
+pub(super) const WAIT_FOR_READER: Duration = Duration::from_secs(30);
 /// How many ended streams are remembered.
 const MAX_ENDED: usize = 32;
 

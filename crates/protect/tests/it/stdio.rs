@@ -628,3 +628,37 @@ async fn people_without_a_subject_are_told_apart_by_their_names() {
         assert_eq!(refused.status(), StatusCode::NOT_FOUND, "{other}");
     }
 }
+
+/// What a client does not read does not pile up: the child waits, and goes on when the client does.
+#[tokio::test]
+async fn answers_that_are_not_read_stop_the_child() {
+    const CALLS: usize = 8;
+    let front = front(Kind::Older);
+    let session = begin(&front, "alice.c1").await;
+    let unread = Arc::new(std::sync::Mutex::new(Vec::new()));
+    for number in 0..CALLS {
+        let asking = call(&json!(number), "big", &json!({"bytes": 8 << 20}));
+        let mut asking = in_session(&session, "POST", asking);
+        asking
+            .headers_mut()
+            .insert("accept", "application/json".parse().unwrap());
+        let (front, unread) = (front.clone(), Arc::clone(&unread));
+        tokio::spawn(async move {
+            let answered = front.send(asking).await;
+            unread.lock().unwrap().push(answered);
+        });
+    }
+    let count = || unread.lock().unwrap().len();
+    until(|| count() >= 3).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(count() < CALLS, "{}", count());
+    let mut read = 0;
+    while read < CALLS {
+        until(|| count() > 0).await;
+        let answered = unread.lock().unwrap().pop().unwrap();
+        let (status, body) = json(answered).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(body["result"]["text"].as_str().map(str::len), Some(8 << 20));
+        read += 1;
+    }
+}

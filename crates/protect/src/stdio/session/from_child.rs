@@ -1,12 +1,13 @@
 //! What the child says, and where that goes.
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{INTERNAL_ERROR, Lifecycle, MAX_ASKED, METHOD_NOT_FOUND, Session, bytes};
 use crate::stdio::{
     message::{self, META_SUBSCRIPTION, Members, Message, method},
     stateless,
-    streams::STANDALONE,
+    streams::{STANDALONE, WAIT_FOR_READER},
 };
 
 impl Session {
@@ -38,8 +39,17 @@ impl Session {
         if matches!(self.lifecycle, Lifecycle::Translated { .. }) {
             stateless::from_child(&pending.method, &mut members);
         }
-        members.insert("id".to_owned(), pending.client_id);
+        members.insert("id".to_owned(), pending.client_id.clone());
         let answer = bytes(&Value::Object(members));
+        let answer = if self.has_room_for(&answer).await {
+            answer
+        } else {
+            let data = json!({"error": "temporarily_unavailable"});
+            let text = "earlier answers of this session are not read: this one was dropped";
+            let error = message::error(&pending.client_id, INTERNAL_ERROR, text, Some(data));
+            bytes(&error)
+        };
+        let answer = self.under_way.hold(answer);
         self.streams.push(pending.stream, answer, true).await;
     }
 
@@ -55,9 +65,23 @@ impl Session {
         } else {
             self.stream_for_others()
         };
-        self.streams
-            .push(stream, bytes(&Value::Object(members)), false)
-            .await;
+        self.tell(stream, members).await;
+    }
+
+    /// Says what owes no answer.
+    async fn tell(&self, stream: u64, members: Members) {
+        let told = bytes(&Value::Object(members));
+        if self.has_room_for(&told).await {
+            self.streams.push(stream, self.under_way.hold(told), false).await;
+        }
+    }
+
+    async fn has_room_for(&self, said: &Bytes) -> bool {
+        let has_room = self.under_way.has_room_for(said.len(), WAIT_FOR_READER).await;
+        if !has_room {
+            tracing::warn!("a client does not read what it asked for: a message was dropped");
+        }
+        has_room
     }
 
     /// The child asks the client something: a sample, an elicitation, its roots, whether it is there.
@@ -84,9 +108,7 @@ impl Session {
             state.asked.insert(id.to_string());
         }
         let stream = self.stream_for_others();
-        self.streams
-            .push(stream, bytes(&Value::Object(members)), false)
-            .await;
+        self.tell(stream, members).await;
     }
 
     /// Where to say what belongs to no request by name. Over stdio nobody tells to which it belongs: with one request
