@@ -89,7 +89,17 @@ fn is_for_one_host(request: &Request) -> bool {
             .to_str()
             .ok()
             .and_then(|host| host.parse::<Authority>().ok())
-            .is_some_and(|host| !host.host().is_empty() && !host.as_str().contains('@')),
+            .is_some_and(|host| {
+                let other = request
+                    .uri()
+                    .authority()
+                    .filter(|_| request.version() == Version::HTTP_2);
+                !host.host().is_empty()
+                    && !host.as_str().contains('@')
+                    // RFC 9113 §8.3.1: "A server SHOULD treat a request as malformed if it contains a Host header field
+                    // that identifies an entity that differs from the entity in the ":authority" pseudo-header field."
+                    && other.is_none_or(|other| *other == host)
+            }),
         // Old probes of load balancers; and since HTTP/2 the host is a part of the address.
         (None, _) => request.version() != Version::HTTP_11,
         (Some(_), Some(_)) => false,
@@ -190,5 +200,15 @@ mod tests {
         assert!(!is(Version::HTTP_11, &["a", "a"]) && !is(Version::HTTP_2, &["a", "a"]));
         assert!(!is(Version::HTTP_11, &[]));
         assert!(is(Version::HTTP_10, &[]) && is(Version::HTTP_2, &[]));
+        for (host, expected) in [("a.example", true), ("A.EXAMPLE", true), ("b.example", false)] {
+            let request = Request::get("https://a.example/")
+                .version(Version::HTTP_2)
+                .header("host", host);
+            assert_eq!(
+                is_for_one_host(&request.body(Body::empty()).unwrap()),
+                expected,
+                "{host}"
+            );
+        }
     }
 }

@@ -80,6 +80,57 @@ async fn no_host_in_a_request_is_in_an_answer() {
     }
 }
 
+/// HH-01, by HTTP/2 (RFC 9113 §8.3.1).
+#[tokio::test]
+async fn no_authority_in_a_request_is_in_an_answer() {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    let server = PublicServer::start();
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", server.port))
+        .await
+        .unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    for (authority, hosts, expected) in [
+        ("auth.example", &[][..], 200),
+        ("auth.example", &["auth.example"], 200),
+        ("evil.example", &[], 200),
+        ("evil.example:31337", &["evil.example:31337"], 200),
+        ("auth.example", &["evil.example"], 400),
+        ("evil.example", &["auth.example"], 400),
+        ("auth.example", &["auth.example", "evil.example"], 400),
+    ] {
+        let path = "/.well-known/oauth-authorization-server";
+        let request = http::Request::get(format!("http://{authority}{path}"));
+        let request = hosts
+            .iter()
+            .fold(request, |request, host| request.header("host", *host));
+        let answered = sender
+            .send_request(request.body(String::new()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answered.status().as_u16(), expected, "{authority} {hosts:?}");
+        let body = http_body_util::BodyExt::collect(answered.into_body())
+            .await
+            .unwrap()
+            .to_bytes();
+        let said = String::from_utf8(body.to_vec()).unwrap();
+        assert!(
+            !said.contains("evil") && !said.contains("31337"),
+            "{authority} {hosts:?}: {said}"
+        );
+        assert_eq!(
+            said.contains(&format!("\"issuer\":\"{ISSUER}\"")),
+            expected == 200
+        );
+    }
+    drop(sender);
+    connection.await.unwrap().unwrap();
+}
+
 /// HH-02: where no proxy speaks, nothing that proxies say has an effect: neither on addresses, cookies and routes of a public
 /// server, nor on those of one on loopback.
 #[tokio::test]
