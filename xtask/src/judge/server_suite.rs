@@ -211,8 +211,8 @@ fn table(plain: &Verdicts, behind: &Verdicts) -> String {
     let none = Vec::new();
     for (scenario, checks) in plain {
         let count = |checks: &[Check]| {
-            let with = |status: &str| checks.iter().filter(|check| check.status == status).count();
-            let (good, bad) = (with("SUCCESS"), with("FAILURE"));
+            let of = |status: &str| checks.iter().filter(|check| check.status == status).count();
+            let (good, bad) = (of("SUCCESS"), of("FAILURE"));
             let other = checks.len() - good - bad;
             format!("{good:3} ok {bad:2} not {other:2} –")
         };
