@@ -318,17 +318,17 @@ impl Answering {
             make_private(response.headers_mut());
         }
         let is_encoded = response.headers().contains_key(header::CONTENT_ENCODING);
-        match (media_type(response.headers()), self.lists) {
+        match (MediaType::of(response.headers()), self.lists) {
             (_, Some(_)) if expects_list && is_encoded => {
                 tracing::error!("the server compresses a list although the request does not accept it");
                 refusal::bad_answer().map(ToolBody::of_layer)
             }
-            ("text/event-stream", lists) if !is_encoded && (self.ids.is_some() || lists.is_some()) => {
+            (MediaType::EventStream, lists) if !is_encoded && (self.ids.is_some() || lists.is_some()) => {
                 response.headers_mut().remove(header::CONTENT_LENGTH);
                 let events = EventStream::new(self.ids, lists);
                 response.map(|body| ToolBody::of_events(body, events))
             }
-            ("application/json", Some(lists)) if expects_list => cut_whole(response, &lists).await,
+            (MediaType::Json, Some(lists)) if expects_list => cut_whole(response, &lists).await,
             _ => response.map(ToolBody::of_inner),
         }
     }
@@ -388,20 +388,27 @@ fn make_private(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
 }
 
-fn media_type(headers: &HeaderMap) -> &'static str {
-    let value = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = value
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
-    ["text/event-stream", "application/json"]
-        .into_iter()
-        .find(|known| essence.eq_ignore_ascii_case(known))
-        .unwrap_or_default()
+enum MediaType {
+    EventStream,
+    /// `application/json`, and what clients may take for it: other types of JSON, text, and what has no type.
+    Json,
+    Other,
+}
+
+impl MediaType {
+    fn of(headers: &HeaderMap) -> Self {
+        let value = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let essence = value.unwrap_or_default().split(';').next().unwrap_or_default();
+        match essence.trim().to_ascii_lowercase().as_str() {
+            "text/event-stream" => Self::EventStream,
+            essence if essence.is_empty() || essence.starts_with("text/") || essence.contains("json") => {
+                Self::Json
+            }
+            _ => Self::Other,
+        }
+    }
 }
 
 impl fmt::Debug for Settings {

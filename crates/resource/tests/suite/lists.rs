@@ -106,6 +106,26 @@ async fn a_compressed_list_is_not_passed_on_uncut() {
     }
 }
 
+/// What a server calls its JSON, and the caller may have a say in it, does not matter.
+#[tokio::test]
+async fn a_list_under_another_name_is_cut_too() {
+    let server = McpServer::with_policy(policy());
+    for media_type in [
+        "application/vnd.mcp+json",
+        "text/plain; charset=utf-8",
+        "application/json-rpc",
+    ] {
+        let seen = server
+            .call(post("a.c.read", &[("x-type", media_type)], &list()))
+            .await;
+        assert_eq!(
+            (seen.status, seen.body.as_str()),
+            (StatusCode::OK, FOR_READERS),
+            "{media_type}"
+        );
+    }
+}
+
 /// The caller is `a`, for `read`.
 struct Anyone;
 

@@ -150,9 +150,13 @@ pub(crate) const TOOLS: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"n
 
 async fn answer(state: State<Arc<Mutex<Vec<Reached>>>>, request: Request) -> Response {
     let compress = request.headers().get("x-compress").cloned();
+    let media_type = request.headers().get("x-type").cloned();
     let mut response = answer_plainly(state, request).await;
     if let Some(encoding) = compress {
         response.headers_mut().insert("content-encoding", encoding);
+    }
+    if let Some(media_type) = media_type {
+        response.headers_mut().insert("content-type", media_type);
     }
     response
 }
