@@ -42,6 +42,18 @@ const MAX_ID_BYTES: usize = 1_024;
 const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAMS: [&str; 6] = ["name", "arguments", "uri", "taskId", "ref", "_meta"];
 
+/// The methods about which rules speak.
+const METHODS: [&str; 8] = [
+    "tools/call",
+    "tools/list",
+    "prompts/get",
+    "prompts/list",
+    "resources/read",
+    "resources/list",
+    "resources/subscribe",
+    "completion/complete",
+];
+
 /// A JSON-RPC message or a batch of them. Cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JsonRpc {
@@ -76,8 +88,8 @@ pub enum NotJsonRpc {
     /// It is neither a message nor a batch of messages.
     #[error("the body is neither a JSON-RPC message nor a batch of them")]
     NotAMessage,
-    /// A member has the name of one that means something, but for upper and lower case.
-    #[error("a member's name differs from a known one by case only")]
+    /// A member or a method has the name of one that means something, but for upper and lower case, or for spaces around.
+    #[error("a name differs from a known one by case or space only")]
     Ambiguous,
     /// `params` is no object, or what the method needs to know is of the wrong type.
     #[error("the params do not fit the method")]
@@ -243,6 +255,14 @@ impl Call {
             None if message.contains_key("result") || message.contains_key("error") => return Ok(None),
             _ => return Err(NotJsonRpc::NotAMessage),
         };
+        // A server that trims names, or ignores their case, would do what no rule spoke of.
+        let trimmed = method.trim();
+        if METHODS
+            .iter()
+            .any(|known| is_look_alike(trimmed, known) || trimmed == *known && trimmed.len() < method.len())
+        {
+            return Err(NotJsonRpc::Ambiguous);
+        }
         let params = match message.remove("params") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(params)) => params,
@@ -403,6 +423,9 @@ mod tests {
             (r#"{"method":"a","id":[1]}"#, No::NotAMessage),
             (r#"{"method":"a","Method":"tools/call"}"#, No::Ambiguous),
             (r#"{"method":"a","paramſ":{}}"#, No::Ambiguous),
+            (r#"{"method":"Tools/Call","params":{"name":"a"}}"#, No::Ambiguous),
+            (r#"{"method":"tools/call ","params":{"name":"a"}}"#, No::Ambiguous),
+            (r#"{"method":"\tresources/Read"}"#, No::Ambiguous),
             (
                 r#"{"method":"tools/call","params":{"name":"a","NAME":"b"}}"#,
                 No::Ambiguous,
