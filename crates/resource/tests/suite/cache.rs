@@ -131,6 +131,44 @@ async fn a_flood_of_bad_tokens_does_not_touch_the_good_ones() {
     assert_eq!(peer.questions().len(), 201);
 }
 
+/// RP-17: 64 at a time, each token another one; nor do good tokens wait that were never seen before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_good_tokens_get_through_a_flood() {
+    let peer = Peer::start(|token| match token.strip_prefix("good") {
+        Some(_) => Answer::Ok(good_answer()),
+        None => Answer::Ok(r#"{"active":false}"#.to_owned()),
+    })
+    .await;
+    let caching = settings(&peer.issuer).cache(Caching::default()).build();
+    let house = House::behind(caching.unwrap());
+    let is_over = Arc::new(AtomicBool::new(false));
+    let flood: Vec<_> = (0..64)
+        .map(|worker| {
+            let (house, is_over) = (house.clone(), Arc::clone(&is_over));
+            tokio::spawn(async move {
+                let mut number = 0;
+                while number < 1_000 && !is_over.load(SeqCst) {
+                    let seen = house.call_with(&format!("random-{worker}-{number}")).await;
+                    assert_eq!(seen.status, StatusCode::UNAUTHORIZED);
+                    number += 1;
+                }
+                number
+            })
+        })
+        .collect();
+    for number in 0..100 {
+        let seen = house.call_with(&format!("good-{number}")).await;
+        assert_eq!(seen.status, StatusCode::OK, "{number}");
+    }
+    is_over.store(true, SeqCst);
+    let mut refused = 0;
+    for worker in flood {
+        refused += worker.await.unwrap();
+    }
+    assert!(refused > 100, "{refused} are no flood");
+    assert_eq!(house.runs(), 100);
+}
+
 /// RP-16: no answer goes to whoever asks at the same time with another token.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_caller_is_who_the_own_token_says() {

@@ -142,7 +142,7 @@ async fn credentials_that_are_not_taken_are_a_mistake_in_the_settings() {
     }
 }
 
-/// P9, P12: whoever waits for a turn waits within the time of the question; and what was never asked is not late.
+/// P9, P12, RP-17: whoever waits for a turn waits within the time of the question; and what was never asked is not late.
 #[tokio::test]
 async fn no_more_questions_are_open_than_were_allowed() {
     let peer = Peer::start(|token| match token {

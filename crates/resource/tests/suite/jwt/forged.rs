@@ -132,6 +132,37 @@ async fn a_public_key_is_no_shared_secret() {
     assert_eq!(house.runs(), 1);
 }
 
+/// JT-02: an algorithm is one that was allowed, and the one of its key.
+#[tokio::test]
+async fn a_token_does_not_choose_how_it_is_proven() {
+    let (issuer, keys) = issuer_of_all_kinds().await;
+    let house = issuer.house();
+    let claims = issuer.claims().to_string();
+    for key in &keys {
+        for algorithm in [
+            "none", "None", "nOnE", "", "HS256", "ES256", "RS256", "EdDSA", "PS256", "ES384", "es256",
+        ] {
+            if algorithm == key.algorithm().as_str() {
+                continue;
+            }
+            for header in [
+                json!({"alg": algorithm, "typ": "at+jwt"}),
+                json!({"alg": algorithm, "typ": "at+jwt", "kid": key.key_id()}),
+            ] {
+                let token = key.sign_as(&header, claims.as_bytes()).unwrap();
+                assert_is_invalid(&house.call_with(&token).await);
+                let unsigned = token.rsplit_once('.').unwrap().0;
+                assert_is_invalid(&house.call_with(&format!("{unsigned}.")).await);
+                assert_is_invalid(&house.call_with(unsigned).await);
+            }
+        }
+    }
+    assert_eq!(house.runs(), 0);
+    let narrow = house_with(&issuer, |builder| builder.algorithms([Algorithm::EdDsa]));
+    assert_is_invalid(&narrow.call_with(&issuer.token(&keys[0])).await);
+    assert_eq!(narrow.call_with(&issuer.token(&keys[1])).await.status, 200);
+}
+
 /// JT-05: no key comes from a token, none is fetched from where a token says, and a name is only a name.
 #[tokio::test]
 async fn a_token_brings_no_key_along() {
