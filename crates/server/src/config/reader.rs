@@ -79,6 +79,8 @@ pub(crate) struct Effective {
 pub(super) struct Reader {
     layers: Layers,
     effective: Vec<Effective>,
+    /// The keys of lists of tables, whether or not there are any.
+    lists: Vec<&'static str>,
 }
 
 impl Reader {
@@ -86,6 +88,7 @@ impl Reader {
         Self {
             layers,
             effective: Vec::new(),
+            lists: Vec::new(),
         }
     }
 
@@ -265,6 +268,7 @@ impl Reader {
         most: usize,
         read: impl Fn(Table) -> Result<T, String>,
     ) -> Result<Vec<T>, ConfigError> {
+        self.lists.push(key);
         let Some((value, origin)) = self.layers.0.remove(key) else {
             return Ok(Vec::new());
         };
@@ -366,12 +370,21 @@ impl Reader {
     /// Ends the reading: whatever is left over is a key that nobody knows.
     pub(super) fn finish(self) -> Result<Vec<Effective>, ConfigError> {
         if let Some((key, (_, origin))) = self.layers.0.into_iter().next() {
-            let known = self.effective.iter().map(|one| one.key.as_ref());
-            let suggestion = known
-                .map(|known| (distance(&key, known), known))
-                .min()
-                .filter(|(distance, _)| *distance <= 2)
-                .map(|(_, known)| known.to_owned());
+            let known = self.effective.iter().map(|one| one.key.to_string());
+            let lists = self.lists.iter().map(|list| format!("[[{list}]]"));
+            let suggestion = match self
+                .lists
+                .iter()
+                .find(|list| key.starts_with(&format!("{list}.")))
+            {
+                Some(list) => Some(format!("[[{list}]]")),
+                None => known
+                    .chain(lists)
+                    .map(|known| (distance(&key, known.trim_matches(['[', ']'])), known))
+                    .min()
+                    .filter(|(distance, _)| *distance <= 2)
+                    .map(|(_, known)| known),
+            };
             return Err(ConfigError::Unknown {
                 key,
                 origin,

@@ -44,6 +44,16 @@ fn a_mistake_is_told_with_key_value_and_remedy() {
             "did you mean `lifetimes.code`?",
         ),
         (
+            "[[protect.tools]]\nname = \"x\"",
+            &[],
+            "did you mean `[[protect.tool]]`?",
+        ),
+        (
+            "[protect.tool]\nname = \"x\"",
+            &[],
+            "did you mean `[[protect.tool]]`?",
+        ),
+        (
             "",
             &[("AUTHFLOW_ISUER", "x")],
             "unknown key `isuer` in the environment variable AUTHFLOW_ISUER",
