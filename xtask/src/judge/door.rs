@@ -80,6 +80,20 @@ impl Keeper<'_> {
         open(folder, command, behind, house.server.issuer().to_owned(), origin)
     }
 
+    /// The same with tokens that the door checks by their signature, and for clients of MCP 2025-03-26 too.
+    pub(super) fn protect_with_jwts(&self, house: &House, behind: Behind) -> Result<Door> {
+        house
+            .server
+            .run(["resource", "set", &house.mcp_url, "--access-token-format", "jwt"])?;
+        let origin = house.mcp_url.trim_end_matches("/mcp");
+        let (folder, mut command) = self.door()?;
+        command
+            .args(["--listen", origin.trim_start_matches("http://")])
+            .args(["--public-url", origin, "--issuer", house.server.issuer()])
+            .env("AUTHFLOW_PROTECT__AUTHORIZATION_SERVER_ALIASES", "copy");
+        open(folder, command, behind, house.server.issuer().to_owned(), origin)
+    }
+
     fn door(&self) -> Result<(TempDir, Command)> {
         let folder = tempfile::Builder::new().prefix("authflow-door-").tempdir()?;
         let mut command = Command::new(std::path::absolute(&self.binary)?);

@@ -41,6 +41,14 @@ pub(super) async fn judge(arguments: &Arguments, keeper: &Keeper<'_>, table: &mu
             })
             .await;
         }
+        let name = format!("mcpjam, {}, separate issuer, JWTs", McpServer::Python.package());
+        note(table, &name, STORE, "forms", async {
+            let house = keeper.serve(STORE, "", &format!("{SCOPES}{}", mcpjam::BOOTSTRAP))?;
+            let behind = McpServer::Python.start()?;
+            let door = keeper.protect_with_jwts(&house, Behind::Url(behind.url.clone()))?;
+            mcpjam::judge(&door.site(), &mcpjam::Version::ALL).await
+        })
+        .await;
     }
     if arguments.wants(Name::Protect) {
         judge_clients(keeper, table).await;
