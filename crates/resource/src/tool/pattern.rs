@@ -114,6 +114,11 @@ impl Glob {
         self.pattern.bytes().all(|b| b == b'*') && !self.pattern.is_empty()
     }
 
+    /// The only text that fits, when there is no star.
+    pub(super) fn literal(&self) -> Option<&str> {
+        Some(&*self.pattern).filter(|pattern| !pattern.contains('*'))
+    }
+
     /// Whether the text fits, character by character.
     pub(super) fn matches(&self, text: &str) -> bool {
         let Some((start, rest)) = self.pattern.split_once('*') else {

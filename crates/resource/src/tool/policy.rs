@@ -1,6 +1,6 @@
 //! What the calls of an MCP server need, all rules together.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use mcp_authflow_types::{
     Scope,
@@ -35,6 +35,11 @@ use crate::json_rpc::{Call, JsonRpc};
 #[derive(Clone, Debug)]
 pub struct ToolPolicy {
     rules: Arc<[CheckedRule]>,
+    /// Where the rules stand that are about one tool. Servers have thousands of tools, each with a rule of its own, and
+    /// whoever lists them asks about each.
+    of_one_tool: Arc<HashMap<String, Vec<usize>>>,
+    /// Where the others stand.
+    of_several: Arc<[usize]>,
     unlisted: CheckedUnlisted,
     hides_forbidden: bool,
 }
@@ -140,6 +145,13 @@ impl ToolPolicy {
             .is_ok_and(|needed| !self.hides_forbidden || held.covers(&needed))
     }
 
+    /// The rules that may be about `name`.
+    fn rules_for(&self, name: Option<&str>) -> impl Iterator<Item = &CheckedRule> {
+        let of_one = name.and_then(|name| self.of_one_tool.get(name));
+        let places = self.of_several.iter().chain(of_one.into_iter().flatten());
+        places.filter_map(|place| self.rules.get(*place))
+    }
+
     fn sum(
         &self,
         method: &str,
@@ -150,14 +162,14 @@ impl ToolPolicy {
             what: name.unwrap_or(method).to_owned(),
         };
         let mut scope = Scope::empty();
-        for rule in self.rules.iter().filter(|rule| speaks(rule)) {
+        for rule in self.rules_for(name).filter(|rule| speaks(rule)) {
             match &rule.needs {
                 Needs::Scope(needed) => scope = scope.union(needed),
                 Needs::Denied => return Err(denied()),
             }
         }
         let is_unlisted_tool =
-            || method == "tools/call" && !self.rules.iter().any(|rule| rule.is_about(method, name));
+            || method == "tools/call" && !self.rules_for(name).any(|rule| rule.is_about(method, name));
         match &self.unlisted {
             CheckedUnlisted::Deny if is_unlisted_tool() => Err(denied()),
             CheckedUnlisted::Require(needed) if is_unlisted_tool() => Ok(scope.union(needed)),
@@ -170,6 +182,8 @@ impl Default for ToolPolicy {
     fn default() -> Self {
         Self {
             rules: Arc::default(),
+            of_one_tool: Arc::default(),
+            of_several: Arc::default(),
             unlisted: CheckedUnlisted::Require(Scope::empty()),
             hides_forbidden: true,
         }
@@ -223,8 +237,18 @@ impl ToolPolicyBuilder {
             Unlisted::Require(scope) => CheckedUnlisted::Require(Scope::parse(&scope)?),
             Unlisted::Deny => CheckedUnlisted::Deny,
         };
+        let mut of_one_tool: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut of_several = Vec::new();
+        for (place, rule) in rules.iter().enumerate() {
+            match rule.only_tool() {
+                Some(tool) => of_one_tool.entry(tool.to_owned()).or_default().push(place),
+                None => of_several.push(place),
+            }
+        }
         Ok(ToolPolicy {
             rules: rules.into(),
+            of_one_tool: Arc::new(of_one_tool),
+            of_several: of_several.into(),
             unlisted,
             hides_forbidden: self.hides_forbidden,
         })
@@ -393,6 +417,26 @@ mod tests {
         assert!(!sees(&policy, "write") && !sees(&policy, "gone"));
         let policy = rules().hide_forbidden_tools(false).build().unwrap();
         assert!(sees(&policy, "write") && !sees(&policy, "gone"));
+    }
+
+    /// Whoever lists ten thousand tools asks about each: that is not to be the square of it.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
+    fn a_policy_for_many_tools_is_quick() {
+        let names: Vec<String> = (0..10_000).map(|number| format!("tool_{number}")).collect();
+        let rules = names.iter().map(|name| Rule::tool(name).requires("write"));
+        let policy = policy(rules)
+            .rule(Rule::tool("tool_7*").requires("more"))
+            .build()
+            .unwrap();
+        let started = std::time::Instant::now();
+        let write = Scope::parse("write").unwrap();
+        let seen = names
+            .iter()
+            .filter(|name| policy.may_see("tools/call", name, &write))
+            .count();
+        assert_eq!(seen, 10_000 - 1_111);
+        assert!(started.elapsed() < std::time::Duration::from_secs(2));
     }
 
     #[test]

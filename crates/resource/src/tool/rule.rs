@@ -155,6 +155,11 @@ impl CheckedRule {
             }
     }
 
+    /// The only tool that it is about, when it names one.
+    pub(super) fn only_tool(&self) -> Option<&str> {
+        self.subject.name.literal().filter(|_| self.subject.is_tool)
+    }
+
     /// Whether it speaks of this call.
     pub(super) fn applies_to(&self, call: &Call) -> bool {
         self.is_about(call.method(), call.name())
