@@ -43,14 +43,15 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  authflow serve                                     start with everything at its default
-  authflow protect http://127.0.0.1:9000/mcp         the same, with sign-in in front of an MCP server
-  authflow resource add http://127.0.0.1:8001/mcp --name 'Hello MCP' --scope 'hello:read=Say hello to you'
+  authflow serve                              start, everything at its default
+  authflow protect http://127.0.0.1:9000/mcp  sign-in in front of an MCP server
+  authflow resource add http://127.0.0.1:8001/mcp --name 'Hello MCP' \\
+      --scope 'hello:read=Say hello to you'
   authflow user add alice
-  authflow config print                              every setting, and where it comes from
+  authflow config print                       every setting, and its origin
 
-Settings are read from flags, then from variables (AUTHFLOW_ISSUER, AUTHFLOW_LIFETIMES__CODE, DATABASE_URL),
-then from ./authflow.toml or --config.";
+Settings are read from flags, then from variables (AUTHFLOW_ISSUER, AUTHFLOW_LIFETIMES__CODE, DATABASE_URL), then from \
+./authflow.toml or --config.";
 
 /// Where help shows them: below what the verb itself takes.
 const FOR_ALL: &str = "Options of every verb";
@@ -206,4 +207,30 @@ async fn with_store(
     let result = work(&opened).await;
     opened.close().await;
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    /// What is broken over lines by the terminal cannot be copied.
+    fn wide_examples(verb: &clap::Command, found: &mut Vec<String>) {
+        let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let wide = help
+            .lines()
+            .filter(|line| line.starts_with("  ") && line.chars().count() > 80);
+        found.extend(wide.map(|line| format!("{}: {line}", verb.get_name())));
+        for verb in verb.get_subcommands() {
+            wide_examples(verb, found);
+        }
+    }
+
+    #[test]
+    fn examples_fit_a_terminal_of_80_columns() {
+        let mut found = Vec::new();
+        wide_examples(&Cli::command(), &mut found);
+        assert!(found.is_empty(), "{found:#?}");
+    }
 }

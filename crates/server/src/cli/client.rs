@@ -32,10 +32,15 @@ use crate::{
 pub(super) enum ClientVerb {
     /// Add a client, vouched for by you: its name is shown as a fact
     #[command(after_help = "Examples:
-  authflow client add --name 'Team notes' --redirect-uri https://notes.example/callback
-  authflow client add --name Backend --auth-method client_secret_basic --grant-type client_credentials --scope 'svc:sync'
-  authflow client add --name Nightly --auth-method private_key_jwt --jwks nightly.jwks.json --grant-type client_credentials --scope 'svc:sync'
-  authflow client add --name 'Living room' --grant-type urn:ietf:params:oauth:grant-type:device_code --grant-type refresh_token")]
+  authflow client add --name 'Team notes' \\
+      --redirect-uri https://notes.example/callback
+  authflow client add --name Backend --auth-method client_secret_basic \\
+      --grant-type client_credentials --scope 'svc:sync'
+  authflow client add --name Nightly --auth-method private_key_jwt \\
+      --jwks nightly.jwks.json --grant-type client_credentials \\
+      --scope 'svc:sync'
+  authflow client add --name 'Living room' --grant-type refresh_token \\
+      --grant-type urn:ietf:params:oauth:grant-type:device_code")]
     Add(Box<Add>),
     /// List clients
     List,

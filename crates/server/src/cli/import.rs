@@ -49,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  authflow import --from postgres://app@db/app --dry-run\n  authflow import --from \
-                  postgres://app@db/app --clients clients.toml --default-resource https://mcp.example/mcp\n\nStop the \
+                  postgres://app@db/app --clients clients.toml \\\n      --default-resource https://mcp.example/mcp\n\nStop the \
                   Python program first, or set import.read_through and let both run until this is done."
 )]
 pub(super) struct ImportVerb {

@@ -21,13 +21,16 @@ pub(super) enum KeysVerb {
     List,
     /// Make the next key: it is published now and signs once everybody can know it
     #[command(after_help = "Examples:
-  authflow keys rotate                       the next ES256 key; it signs in six minutes (keys.publish_ahead)
+  authflow keys rotate                    the next key signs in six minutes
   authflow keys rotate --algorithm EdDSA
-  authflow keys rotate --now                 it signs at once; who verifies must fetch the keys again first
+  authflow keys rotate --now              at once: whoever verifies tokens must
+                                          fetch the keys again first
+
+Six minutes: keys.publish_ahead, and a minute for the slowest node.
 
 The key before it stays published until the last of its tokens has expired. No token is refused for a rotation.")]
     Rotate {
-        /// Of which algorithm: ES256 or EdDSA
+        /// Of which algorithm
         #[arg(long, default_value = "ES256", value_parser = signing_algorithm())]
         algorithm: SigningAlgorithm,
         /// Let it sign at once

@@ -37,7 +37,8 @@ pub(super) enum ResourceVerb {
     /// Register an MCP server, and print the credentials with which it introspects tokens
     #[command(after_help = "Example:
   authflow resource add https://notes.example/mcp --name 'Team notes' \\
-      --scope 'notes:read=Read your notes' --scope 'notes:write=Change and delete your notes'
+      --scope 'notes:read=Read your notes' \\
+      --scope 'notes:write=Change and delete your notes'
 
 The first scope is the one that a client gets which asks for none.")]
     Add {
@@ -69,10 +70,10 @@ Tokens that were issued stay as they are.")]
         /// Its address
         resource: Resource,
         /// opaque: its server asks about every token; jwt: the token says what it is good for until it expires
-        #[arg(long, value_enum)]
+        #[arg(long, value_enum, value_name = "FORMAT")]
         access_token_format: FormatName,
-        /// What signs its tokens: ES256 or EdDSA [default: ES256]
-        #[arg(long, value_parser = signing_algorithm())]
+        /// What signs its tokens [default: ES256]
+        #[arg(long, value_name = "ALGORITHM", value_parser = signing_algorithm())]
         signing_algorithm: Option<SigningAlgorithm>,
     },
     /// Remove a resource: its tokens stop at once
@@ -86,10 +87,10 @@ Tokens that were issued stay as they are.")]
 #[derive(Debug, Args)]
 pub(super) struct FormatArguments {
     /// opaque: its server asks about every token; jwt: the token says what it is good for until it expires
-    #[arg(long, value_enum, default_value = "opaque")]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "opaque")]
     access_token_format: FormatName,
-    /// What signs its tokens: ES256 or EdDSA [default: ES256]
-    #[arg(long, value_parser = signing_algorithm())]
+    /// What signs its tokens [default: ES256]
+    #[arg(long, value_name = "ALGORITHM", value_parser = signing_algorithm())]
     signing_algorithm: Option<SigningAlgorithm>,
 }
 

@@ -29,7 +29,8 @@ use crate::{
 #[command(after_help = "Examples:
   authflow serve
   authflow serve --listen 127.0.0.1:9000
-  authflow serve --issuer https://auth.example --database-url postgres://authflow@db/authflow
+  authflow serve --issuer https://auth.example \\
+      --database-url postgres://authflow@db/authflow
 
 The first start prints a link by which you make the first account.")]
 pub(super) struct Serve {
