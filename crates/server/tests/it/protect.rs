@@ -7,6 +7,7 @@ mod mistakes;
 mod other_issuer;
 mod rules;
 mod stdio;
+mod token_places;
 mod transports;
 mod upstream;
 
