@@ -16,6 +16,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     session::Session,
+    stateless::INCOMPLETE_META,
     streams::{self, Event, Reader},
 };
 use crate::trouble::Trouble;
@@ -315,6 +316,7 @@ fn status_of(data: &[u8], is_stateless: bool) -> StatusCode {
         (Some(-32_603), Some("bad_gateway")) => StatusCode::BAD_GATEWAY,
         (Some(-32_603), Some("gateway_timeout")) => StatusCode::GATEWAY_TIMEOUT,
         (Some(-32_603), Some("temporarily_unavailable")) => StatusCode::SERVICE_UNAVAILABLE,
+        (Some(-32_602), Some(INCOMPLETE_META)) if is_stateless => StatusCode::BAD_REQUEST,
         (Some(-32_601), _) if is_stateless => StatusCode::NOT_FOUND,
         (Some(-32_022..=-32_020), _) if is_stateless => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,

@@ -255,6 +255,12 @@ impl Session {
         stream: u64,
         version: Option<&str>,
     ) -> Option<Members> {
+        if version.is_some()
+            && let Some(refusal) = stateless::refuse(&id, &members)
+        {
+            self.streams.answer(stream, bytes(&refusal));
+            return None;
+        }
         if let (Lifecycle::Translated { handshake }, Some(version)) = (&self.lifecycle, version) {
             if let Some(answer) = stateless::answer(&id, &members, version, handshake) {
                 self.streams.answer(stream, bytes(&answer));

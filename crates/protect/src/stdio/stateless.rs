@@ -16,6 +16,9 @@ use super::message::{
 /// JSON-RPC's "method not found", and what 2026-07-28 calls an unsupported protocol version.
 const METHOD_NOT_FOUND: i64 = -32_601;
 const UNSUPPORTED_PROTOCOL_VERSION: i64 = -32_022;
+/// JSON-RPC's "invalid params", and how an answer says that they are so by what every request needs.
+const INVALID_PARAMS: i64 = -32_602;
+pub(super) const INCOMPLETE_META: &str = "incomplete_meta";
 
 /// The results that say how long they may be kept.
 const CACHEABLE: [&str; 5] = [
@@ -63,6 +66,25 @@ pub(super) fn knows_it(answer: &Value) -> bool {
             .filter_map(Value::as_str)
             .any(|version| version >= STATELESS_SINCE)
     })
+}
+
+/// The refusal of a request that does not say which version it is of and what its client can do, as each of 2026-07-28
+/// must.
+///
+/// A child must not see it: the official TypeScript SDK takes its connection for one of the versions before from then on,
+/// and it is shared by all requests of the caller.
+pub(super) fn refuse(id: &Value, request: &Members) -> Option<Value> {
+    let meta = request.get("params").and_then(|params| params.get("_meta"));
+    let said = |name: &str| meta.and_then(|meta| meta.get(name));
+    let lacking = if !said(META_VERSION).is_some_and(Value::is_string) {
+        META_VERSION
+    } else if !said(META_CLIENT_CAPABILITIES).is_some_and(Value::is_object) {
+        META_CLIENT_CAPABILITIES
+    } else {
+        return None;
+    };
+    let data = json!({"error": INCOMPLETE_META});
+    Some(error(id, INVALID_PARAMS, &format!("_meta lacks {lacking}"), Some(data)))
 }
 
 /// The answer to a request that the child need not see, if it is one.

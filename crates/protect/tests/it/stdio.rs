@@ -415,6 +415,26 @@ async fn a_client_without_sessions_works_whatever_the_child_knows() {
         )
         .await;
         assert_eq!(status, StatusCode::NOT_FOUND);
+        // What every request must say is missing: a child that heard it could take the connection for an older one.
+        for meta in [
+            json!({}),
+            json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"}),
+        ] {
+            let params = json!({"name": "echo", "arguments": {}, "_meta": meta});
+            let body = json!({"jsonrpc": "2.0", "id": "m", "method": "tools/call", "params": params});
+            let headers = [
+                ("mcp-protocol-version", "2026-07-28"),
+                ("mcp-method", "tools/call"),
+                ("mcp-name", "echo"),
+            ];
+            let call = with(request_of("alice.c1", "POST", "/mcp", body.to_string()), &headers);
+            let (status, body) = json(front.send(call).await).await;
+            assert_eq!(
+                (status, &body["id"], &body["error"]["code"]),
+                (StatusCode::BAD_REQUEST, &json!("m"), &json!(-32_602)),
+                "{kind:?} {body}"
+            );
+        }
         // There is nothing to listen to.
         let listening = front.send(request("GET", "/mcp", "")).await;
         assert_eq!(listening.status(), StatusCode::METHOD_NOT_ALLOWED);
