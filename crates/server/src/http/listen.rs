@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum_server::{Handle, Server, tls_rustls::RustlsConfig};
 use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::health::Draining;
 use crate::config::{Config, TlsFiles};
@@ -100,17 +101,24 @@ fn bound(builder: &mut Builder<TokioExecutor>) {
         .keep_alive_timeout(Duration::from_secs(10));
 }
 
-/// Says that the node is on its way out, and lets running requests finish.
+/// Says that the node is on its way out, and lets running requests finish. A person who presses Ctrl-C once more does not
+/// wait for them.
 async fn stop(handle: Handle<SocketAddr>, draining: Draining, drain: Duration) {
-    tracing::info!("asked to stop: finishing what is running");
+    let again = signal(SignalKind::interrupt());
+    tracing::info!("asked to stop: finishing what is running; Ctrl-C ends it at once");
     draining.begin();
     tokio::time::sleep(NOTICE).await;
     handle.graceful_shutdown(Some(drain));
+    if let Ok(mut again) = again
+        && again.recv().await.is_some()
+    {
+        tracing::warn!("asked once more: what is running is broken off");
+        handle.shutdown();
+    }
 }
 
 /// Waits for SIGTERM or Ctrl-C. From this call on, not only from the first wait, neither ends the process by itself.
 pub(crate) fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     Ok(async move {

@@ -1,6 +1,11 @@
 //! Starting and stopping.
 
-use std::{process::Command, time::Duration};
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    time::Duration,
+};
 
 use mcp_authflow_testkit::{
     browser::Decision,
@@ -51,6 +56,48 @@ async fn sigterm_ends_the_server_with_success_after_it_reports_not_ready() {
         (200, "ready\n")
     );
     let status = house.server.stop(Duration::from_secs(25)).unwrap();
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn ctrl_c_once_more_breaks_off_what_is_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = TcpListener::bind("127.0.0.10:0").unwrap().local_addr().unwrap();
+    let mut server = OwnedProcess::spawn(
+        "authflow at a terminal",
+        Command::new(env!("CARGO_BIN_EXE_authflow"))
+            .args([
+                "serve",
+                "--database-url",
+                "memory:",
+                "--issuer",
+                "http://127.0.0.1:9",
+                "--listen",
+            ])
+            .arg(address.to_string())
+            .current_dir(folder.path()),
+        StopSignal::Interrupt,
+        None,
+    )
+    .unwrap();
+    let patience = Duration::from_secs(20);
+    server.wait_until("listening on", patience).unwrap();
+    let mut running = TcpStream::connect(address).unwrap();
+    running.set_read_timeout(Some(patience)).unwrap();
+    let head = "POST /token HTTP/1.1\r\nHost: 127.0.0.1:9\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Expect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    running.write_all(head.as_bytes()).unwrap();
+    let mut go_on = [0; 12];
+    running.read_exact(&mut go_on).unwrap();
+    assert_eq!(
+        &go_on, b"HTTP/1.1 100",
+        "the server waits for the body, for ten seconds"
+    );
+
+    server.signal(StopSignal::Interrupt).unwrap();
+    server.wait_until("asked to stop", patience).unwrap();
+    assert!(server.has_ended().unwrap().is_none());
+    let status = server.stop(Duration::from_secs(5)).unwrap();
     assert!(status.success(), "{status}");
 }
 
