@@ -58,15 +58,16 @@ pub(super) async fn judge(arguments: &Arguments, keeper: &Keeper<'_>, table: &mu
             let name = format!("conformance server {}, protect", requirements.revision);
             note(table, &name, STORE, "forms", judge_suite(keeper, requirements)).await;
         }
-        let requirements = server_suite::WITH_SESSIONS;
-        let name = format!("conformance server {}, protect on stdio", requirements.revision);
-        note(table, &name, STORE, "forms", async {
-            let door = keeper.protect(Behind::Command(McpServer::Everything.on_stdio()?))?;
-            let token = visitor::token(&door.site()).await?;
-            let injector = Injector::open(&door.mcp_url, Some(&token)).await?;
-            server_suite::judge_alone(requirements, &injector.url).await
-        })
-        .await;
+        for requirements in [server_suite::STATELESS_ON_STDIO, server_suite::WITH_SESSIONS] {
+            let name = format!("conformance server {}, protect on stdio", requirements.revision);
+            note(table, &name, STORE, "forms", async {
+                let door = keeper.protect(Behind::Command(McpServer::Everything.on_stdio()?))?;
+                let token = visitor::token(&door.site()).await?;
+                let injector = Injector::open(&door.mcp_url, Some(&token)).await?;
+                server_suite::judge_alone(requirements, &injector.url).await
+            })
+            .await;
+        }
     }
 }
 
