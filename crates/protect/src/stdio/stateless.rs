@@ -84,7 +84,12 @@ pub(super) fn refuse(id: &Value, request: &Members) -> Option<Value> {
         return None;
     };
     let data = json!({"error": INCOMPLETE_META});
-    Some(error(id, INVALID_PARAMS, &format!("_meta lacks {lacking}"), Some(data)))
+    Some(error(
+        id,
+        INVALID_PARAMS,
+        &format!("_meta lacks {lacking}"),
+        Some(data),
+    ))
 }
 
 /// The answer to a request that the child need not see, if it is one.
