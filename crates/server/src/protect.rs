@@ -26,6 +26,6 @@ pub(crate) use self::{
     identity::{OwnKey, SignedByServer},
     other_issuer::OtherIssuer,
     own_issuer::{OwnIssuer, register},
-    survey::Found,
+    survey::{Found, NotRead},
     watch::Watch,
 };

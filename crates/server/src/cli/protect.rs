@@ -31,7 +31,8 @@ use crate::{
     },
     login::People,
     protect::{
-        Authority, Door, Doorway, Found, OtherIssuer, OwnIssuer, OwnKey, SignedByServer, Watch, register,
+        Authority, Door, Doorway, Found, NotRead, OtherIssuer, OwnIssuer, OwnKey, SignedByServer, Watch,
+        register,
     },
     system::SinceStart,
     wire::{self, Opened, Purpose},
@@ -46,8 +47,7 @@ use crate::{
   authflow protect --public-url https://tools.example http://127.0.0.1:9000/mcp
   authflow protect --issuer https://auth.example http://127.0.0.1:9000/mcp
 
-Give your MCP client the address that is printed as endpoint, such as http://127.0.0.1:8000/mcp.
-Which tool needs which scope, and more, is set in [protect] of the configuration file."
+Give your MCP client the address that is printed as endpoint, such as http://127.0.0.1:8000/mcp. Which tool needs which scope, and more, is set in [protect] of the configuration file."
 )]
 pub(super) struct Protect {
     /// The MCP server: the address of its endpoint, or of its event stream for the older HTTP with SSE
@@ -283,7 +283,7 @@ struct Gateway {
     shown: String,
     is_sse: bool,
     reread: Duration,
-    found: Option<Found>,
+    found: Result<Found, NotRead>,
     asked_to_stop: Shared<BoxFuture<'static, ()>>,
     /// Where refusals are noted.
     trail: Arc<dyn Audit>,
@@ -342,13 +342,9 @@ impl Gateway {
             read = survey.read() => read,
             () = asked_to_stop.clone() => return Err(Refused("asked to stop before everything was started".to_owned()).into()),
         };
-        let found = match read {
-            Ok(found) => Some(found),
-            Err(error) => {
-                tracing::warn!(%error, "the tools cannot be read; trying again");
-                None
-            }
-        };
+        let found = read.inspect_err(|error| {
+            tracing::warn!(%error, "the tools cannot be read; trying again");
+        });
         Ok(Self {
             doorway,
             shown: behind.shown,
@@ -363,7 +359,7 @@ impl Gateway {
 
     /// What people are asked to allow access to.
     fn name(&self) -> Option<&str> {
-        let own = || self.found.as_ref().and_then(|found| found.name.as_deref());
+        let own = || self.found.as_ref().ok().and_then(|found| found.name.as_deref());
         self.doorway.name.as_deref().or_else(own)
     }
 
@@ -378,7 +374,7 @@ impl Gateway {
     ) -> anyhow::Result<()> {
         let (end, ending) = watch::channel(false);
         let door = Door::new(
-            self.doorway.hang(self.found.as_ref())?,
+            self.doorway.hang(self.found.as_ref().ok())?,
             ending,
             self.trail.clone(),
         );
@@ -400,7 +396,7 @@ impl Gateway {
         greeting.await?;
         // Last, since this is what scripts wait for.
         say(format_args!("authflow listening on {}", origin(config)))?;
-        let mut watch = Watch::new(self.doorway, door, self.reread, self.found)?;
+        let mut watch = Watch::new(self.doorway, door, self.reread, self.found.ok())?;
         if let Some(store) = self.store {
             watch = watch.telling(store);
         }
@@ -418,11 +414,12 @@ impl Gateway {
             say(format_args!("  socket    {}", config.listen))?;
         }
         match &self.found {
-            None => say(format_args!(
-                "  upstream  {}\n            not reached yet; trying again until it is",
-                self.shown
+            Err(error) => say(format_args!(
+                "  upstream  {}\n            {}",
+                self.shown,
+                error.at_the_start()
             )),
-            Some(found) => {
+            Ok(found) => {
                 say(format_args!("  upstream  {}", self.shown))?;
                 for line in self.doorway.authority.lines(found) {
                     say(format_args!("            {line}"))?;

@@ -58,6 +58,8 @@ pub(crate) struct Tool {
 pub(crate) enum NotRead {
     #[error("the MCP server answered {0}")]
     Status(StatusCode),
+    #[error("the MCP server cannot be reached, or broke off")]
+    NotReached,
     #[error("the MCP server answered with the error {code}: {message}")]
     Error { code: i64, message: String },
     #[error("the MCP server took the question and did not answer it")]
@@ -66,6 +68,19 @@ pub(crate) enum NotRead {
     BadAnswer(&'static str),
     #[error("the MCP server did not answer in {} s", TIME_LIMIT.as_secs())]
     TimedOut,
+}
+
+impl NotRead {
+    /// The same for the person who has just started this.
+    pub(crate) fn at_the_start(&self) -> String {
+        match self {
+            Self::NotReached | Self::TimedOut => "not reached yet; trying again until it is".to_owned(),
+            Self::Status(status @ (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)) => {
+                format!("it answered {status}: is this the whole address, with its path? Trying again")
+            }
+            other => format!("{other}; trying again"),
+        }
+    }
 }
 
 /// Whoever asks.
@@ -257,6 +272,9 @@ impl Survey {
             .unwrap_or_default();
         match serde_json::from_slice::<Value>(&body).as_ref().map(result_of) {
             Ok(Err(error @ NotRead::Error { .. })) if status == StatusCode::BAD_REQUEST => Err(error),
+            _ if matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) => {
+                Err(NotRead::NotReached)
+            }
             _ => Err(NotRead::Status(status)),
         }
     }

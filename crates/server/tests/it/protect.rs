@@ -242,6 +242,20 @@ async fn a_revoked_token_is_refused_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_without_its_path_is_told_from_a_server_that_is_down() {
+    let upstream = Upstream::start(tools());
+    let gateway = Start::before(&format!("http://{}", upstream.address))
+        .run()
+        .unwrap();
+    let said = gateway.output();
+    assert!(
+        said.contains("it answered 404 Not Found: is this the whole address"),
+        "{said}"
+    );
+    assert!(!said.contains("not reached"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_is_down_is_502_and_is_found_when_it_is_up() {
     let first = Upstream::start(tools());
     let (address, url) = (first.address, first.url());
