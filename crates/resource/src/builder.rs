@@ -325,7 +325,9 @@ impl Builder {
         }
         let required = parse_scopes(&self.required)?;
         let asked_first = parse_scopes(&self.asked_first)?;
-        let supported = parse_scopes(&self.supported)?.union(&required).union(&asked_first);
+        let supported = parse_scopes(&self.supported)?
+            .union(&required)
+            .union(&asked_first);
         let hierarchy = ScopeHierarchy::new(self.implied)?;
         let mut origins = Origins::of(&resource);
         if let Some(bad) = self.origins.iter().find(|origin| !origins.allow(origin)) {

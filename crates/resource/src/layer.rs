@@ -246,10 +246,9 @@ impl Policy {
             return Err(answer_to_page(cors::preflight_answer(request), origin.as_ref()));
         }
         // 3. M-120, M-127: the token, on every request.
-        let caller = self
-            .identify(request)
-            .await
-            .map_err(|refusal| answer_to_page(refusal.response(self.challenge_of(refusal)), origin.as_ref()))?;
+        let caller = self.identify(request).await.map_err(|refusal| {
+            answer_to_page(refusal.response(self.challenge_of(refusal)), origin.as_ref())
+        })?;
         // 4. M-125: handlers learn who calls, and get no token that they could pass on.
         request.headers.remove(header::AUTHORIZATION);
         request.extensions.insert(caller);

@@ -87,9 +87,9 @@ pub mod outbound;
 mod refusal;
 pub mod request_log;
 pub mod response_validation;
-pub mod safe_url;
 #[cfg(feature = "rmcp")]
 pub mod rmcp;
+pub mod safe_url;
 pub mod scope_hierarchy;
 mod session;
 pub mod tool;
@@ -108,6 +108,8 @@ pub use outbound::{Endpoint, InvalidEndpoint, Outbound, OutboundSettings};
 pub use refusal::RefusalReason;
 pub use scope_hierarchy::ScopeHierarchy;
 pub use tool::{AuthorizeTools, ToolPolicy};
-pub use verify::{Cached, Caching, ClientAuthentication, CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
+pub use verify::{
+    Cached, Caching, CannotCheck, ClientAuthentication, TokenVerifier, VerifiedToken, VerifyError,
+};
 
 pub use mcp_authflow_types::{ClientId, Issuer, Resource, Scope, Timestamp};

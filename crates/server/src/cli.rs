@@ -162,9 +162,10 @@ async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result
     let config = Config::load(common.config.as_deref(), flags)?;
     let filter = match &verb {
         // The trail says who was refused what, in so many lines; the layer would say it each time.
-        Verb::Protect(_) if config.log.filter == crate::config::FILTER => {
-            &format!("{},mcp_authflow_resource::layer=warn", config.log.filter)
-        }
+        Verb::Protect(_) if config.log.filter == crate::config::FILTER => &format!(
+            "{},mcp_authflow_resource::layer=warn,mcp_authflow_resource::friction=warn",
+            config.log.filter
+        ),
         Verb::Serve(_) | Verb::Protect(_) => &config.log.filter,
         _ => &config.log.verb_filter,
     };

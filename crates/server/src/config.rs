@@ -167,7 +167,7 @@ impl Config {
         let issuer: Issuer = read.with("issuer", &own_issuer, |text| {
             Issuer::parse(text).map_err(|error| {
                 if text == own_issuer {
-                    "set issuer to the public address of this server, such as https://auth.example".to_owned()
+                    "set issuer to the public address of this server, such as https://auth.example (for `authflow protect`: --public-url)".to_owned()
                 } else {
                     error.to_string()
                 }

@@ -30,7 +30,7 @@ use self::{
     issuer_keys::{IssuerKeys, RemoteKeys},
     proven::Proven,
 };
-use super::{TokenVerifier, VerifiedToken, VerifyError};
+use super::{CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
 use crate::{
     clock::{Clock, Monotonic},
     outbound::InvalidEndpoint,
@@ -124,6 +124,15 @@ impl JwtVerifier {
     /// Whose tokens these are.
     pub const fn issuer(&self) -> &Issuer {
         &self.issuer
+    }
+
+    /// Fetches the issuer's keys, unless they are at hand, and says how many there are: for a program's start, so that a
+    /// mistake is seen then and the first caller does not wait.
+    ///
+    /// # Errors
+    /// [`CannotCheck`]: they cannot be had for now. They are asked for again when a token needs them.
+    pub async fn fetch_keys(&self) -> Result<usize, CannotCheck> {
+        self.keys.look().await
     }
 
     /// The checks that cost no key, so that no stranger's token makes us ask for one.

@@ -13,7 +13,7 @@ use std::{
 use axum::{Router, extract::State, response::Response, routing::get};
 use mcp_authflow_jose::{Algorithm, KeySet, SigningKey};
 use mcp_authflow_resource::{
-    ProtectedResource,
+    CannotCheck, ProtectedResource,
     verify::{JwtVerifier, JwtVerifierBuilder, KeyTimes},
 };
 use serde_json::{Value, json};
@@ -158,6 +158,21 @@ fn assert_is_invalid(seen: &Seen) {
     assert_eq!(seen.status, 401, "{}", seen.body);
     assert!(seen.body.contains(r#""error":"invalid_token""#), "{}", seen.body);
     assert!(seen.header("www-authenticate").is_some());
+}
+
+#[tokio::test]
+async fn keys_can_be_fetched_before_the_first_token_comes() {
+    let key = es256();
+    let issuer = KeyIssuer::start(&[&key]).await;
+    let verifier = issuer.verifier().build().unwrap();
+    assert_eq!(verifier.fetch_keys().await, Ok(1));
+    assert_eq!(verifier.fetch_keys().await, Ok(1), "at hand");
+    let house = house(&issuer.url, verifier);
+    assert_eq!(house.call_with(&issuer.token(&key)).await.status, 200);
+    assert_eq!(issuer.asked(), 1);
+    issuer.answer(500, String::new());
+    let refused = issuer.verifier().build().unwrap().fetch_keys().await;
+    assert_eq!(refused, Err(CannotCheck::Refused));
 }
 
 /// M-122: with every algorithm that is built, and nothing asked but metadata and keys, once.

@@ -31,6 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long an endpoint that gives no answers is believed to be still the right one.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
+/// What is asked about to see whether we may ask; nobody issues it.
+const NO_TOKEN: &str = "a-question-of-authflow-protect-at-its-start";
+
 /// Verifies the tokens of a separate authorization server.
 pub(crate) enum OtherIssuer {
     /// It is asked.
@@ -99,9 +102,22 @@ impl OtherIssuer {
     /// How tokens are verified, in words for the terminal; with a warning when that cannot be done yet.
     pub(crate) async fn look(&self) -> String {
         match self {
-            Self::Believed(_) => "tokens are JWTs, verified by its keys".to_owned(),
+            Self::Believed(verifier) => match verifier.fetch_keys().await {
+                Ok(1) => "tokens are JWTs, verified by its key".to_owned(),
+                Ok(count) => format!("tokens are JWTs, verified by its {count} keys"),
+                Err(why) => {
+                    format!("its keys are not to be had yet ({why}); asking again when they are needed")
+                }
+            },
             Self::Asked(asked) => match asked.endpoint().await {
-                Ok(endpoint) => format!("asked about each token at {}", endpoint.address),
+                Ok(endpoint) => match endpoint.introspection.verify(NO_TOKEN).await {
+                    Err(VerifyError::CannotCheck(why)) => {
+                        format!("not to be asked yet at {}: {why}", endpoint.address)
+                    }
+                    Ok(_) | Err(VerifyError::Inactive) => {
+                        format!("asked about each token at {}", endpoint.address)
+                    }
+                },
                 Err(_) => "not reached yet; looking for it again when it is needed".to_owned(),
             },
         }

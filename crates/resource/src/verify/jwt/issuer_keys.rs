@@ -52,6 +52,14 @@ impl IssuerKeys {
         }
     }
 
+    /// How many keys there are now, asked for if there is a need to.
+    pub(super) async fn look(&self) -> Result<usize, CannotCheck> {
+        match self {
+            Self::Fixed(keys) => Ok(keys.len()),
+            Self::Remote(remote) => remote.look().await,
+        }
+    }
+
     /// Keys among which is the one that the token names; else the newest that there are.
     pub(super) async fn which_may_have_signed(
         &self,
@@ -143,6 +151,16 @@ impl RemoteKeys {
         (self.age(&kept) < self.times.max_age).then_some(kept)
     }
 
+    async fn look(self: &Arc<Self>) -> Result<usize, CannotCheck> {
+        let keys = match self.at_hand() {
+            Some(kept) => kept.keys,
+            None => timeout(self.times.time_limit, self.asked_since(self.now.now(), |_| true))
+                .await
+                .unwrap_or(Err(CannotCheck::Refused))?,
+        };
+        Ok(keys.len())
+    }
+
     async fn which_may_have_signed(
         self: &Arc<Self>,
         jws: &UnverifiedJws,
@@ -185,9 +203,8 @@ impl RemoteKeys {
     fn has_just_failed(&self) -> bool {
         let known = self.known();
         let asked_at = known.asked_at.filter(|_| known.failure.is_some());
-        asked_at.is_some_and(|asked_at| {
-            self.now.now().saturating_sub(asked_at) < self.times.time_limit + MOMENT
-        })
+        asked_at
+            .is_some_and(|asked_at| self.now.now().saturating_sub(asked_at) < self.times.time_limit + MOMENT)
     }
 
     fn has_just_asked(&self) -> bool {
