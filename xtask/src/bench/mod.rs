@@ -17,6 +17,8 @@
 //! | `parts` | what single parts cost, in this process: memory of a token, a limiter's check |
 //! | `mcp_server` | the MCP server that is protected |
 //! | `protected` | what its protection costs: the layer, and the proxy of `authflow protect` |
+//! | `friction` | a call put to the friction registry |
+//! | `jwt` | the check of a JWT access token |
 //! | `clean_up` | what a clean-up of a million rows does to the requests beside it |
 //! | `raw_commits` | what SQLite itself can do with 32 rows a commit |
 //! | `table` | medians, ratios, Markdown |
@@ -26,6 +28,7 @@ mod clean_up;
 mod contestant;
 mod cpu;
 mod friction;
+mod jwt;
 mod load;
 pub(crate) mod mcp_server;
 mod operation;

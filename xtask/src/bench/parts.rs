@@ -1,5 +1,5 @@
 //! What single parts cost, measured in this process: the memory of a live token, a limiter's check, a
-//! call put to the friction registry.
+//! call put to the friction registry, the check of a JWT.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use mcp_authflow::record::AccessTokenRecord;
 use mcp_authflow_testkit::contract::sample;
 use mcp_authflow_types::{AccessToken, Timestamp};
 
-use super::friction;
 use super::table::median;
+use super::{friction, jwt};
 
 /// How many live tokens the store holds when its memory is measured.
 const TOKENS: u32 = 1_000_000;
@@ -46,11 +46,12 @@ pub(super) fn measure(runtime: &tokio::runtime::Runtime) -> Result<String> {
         "\nMemory: {TOKENS} live access tokens in the memory store take {:.0} bytes each (resident memory of the process); \
          storing one took {:.2} µs in the middle and {:.2} ms at most.\n\n\
          A check of the sliding-window limiter in memory, the window full:\n\n\
-         | tries a window | ns, admitted | ns, refused |\n|---:|---:|---:|\n{limiter}{}",
+         | tries a window | ns, admitted | ns, refused |\n|---:|---:|---:|\n{limiter}{}{}",
         memory.bytes,
         memory.median_insert.as_secs_f64() * 1e6,
         memory.longest_insert.as_secs_f64() * 1e3,
         friction::measure()?,
+        runtime.block_on(jwt::measure())?,
     ))
 }
 
