@@ -3,7 +3,6 @@
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use mcp_authflow_resource::well_known::{CorsHeaderBuilder, DiscoveryEndpoints, DiscoverySettings};
 use mcp_authflow_types::cors::{AllowedOrigins, CorsPolicy};
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::case::Case;
+use super::http_answer;
 use super::rig::Rig;
 
 /// Makes the call, if it is one of these.
@@ -25,7 +25,7 @@ pub(super) async fn call(case: &Case, _rig: &Rig) -> Option<Value> {
         .fallback(|| async { (StatusCode::NOT_FOUND, "Not Found") })
         .layer(endpoints);
     let answer = app.oneshot(request(case.arg("request"))?).await.ok()?;
-    shown(answer).await
+    http_answer::shown(answer).await
 }
 
 /// `None` when the settings are of a kind that is not known here.
@@ -100,26 +100,4 @@ fn request(request: &Value) -> Option<Request> {
         built = built.header(header[0].as_str()?, header[1].as_str()?);
     }
     built.body(Body::empty()).ok()
-}
-
-async fn shown(answer: Response) -> Option<Value> {
-    let (parts, body) = answer.into_parts();
-    let headers: Vec<(String, String)> = parts
-        .headers
-        .iter()
-        .map(|(name, value)| {
-            (
-                name.to_string(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        })
-        .collect();
-    let body = axum::body::to_bytes(body, usize::MAX).await.ok()?;
-    let text = String::from_utf8(body.to_vec()).ok()?;
-    Some(json!({ "http": {
-        "status": parts.status.as_u16(),
-        "headers": headers,
-        "body": serde_json::from_str::<Value>(&text).unwrap_or_default(),
-        "body_text": text,
-    } }))
 }

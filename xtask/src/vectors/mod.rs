@@ -19,6 +19,7 @@ mod cors;
 mod device;
 mod discovery;
 mod friction;
+mod http_answer;
 mod introspection;
 mod json;
 mod judged;

@@ -9,6 +9,7 @@ use mcp_authflow_types::error::{ErrorReply, InvalidReply};
 use serde_json::{Value, json};
 
 use super::case::Case;
+use super::http_answer;
 use super::json::Json;
 use super::rig::Rig;
 
@@ -18,7 +19,7 @@ pub(super) async fn call(case: &Case, _rig: &Rig) -> Option<Value> {
         "response" => {
             let params = case.args_as_written.member("params")?;
             Some(match reply(case.text("helper")?, params)? {
-                Ok(error) => shown(error).await?,
+                Ok(error) => http_answer::shown(AsResponse(error).into_response()).await?,
                 Err(_) => json!({ "error": { "kind": "invalid_argument" } }),
             })
         }
@@ -92,28 +93,4 @@ fn wait(value: &Value) -> Option<Duration> {
             Some(Duration::try_from_secs_f64(seconds).unwrap_or_default())
         }),
     }
-}
-
-/// The answer as it leaves an axum handler.
-async fn shown(error: ErrorReply) -> Option<Value> {
-    let response = AsResponse(error).into_response();
-    let (parts, body) = response.into_parts();
-    let headers: Vec<(String, String)> = parts
-        .headers
-        .iter()
-        .map(|(name, value)| {
-            (
-                name.to_string(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        })
-        .collect();
-    let body = axum::body::to_bytes(body, usize::MAX).await.ok()?;
-    let text = String::from_utf8(body.to_vec()).ok()?;
-    Some(json!({ "http": {
-        "status": parts.status.as_u16(),
-        "headers": headers,
-        "body": serde_json::from_str::<Value>(&text).unwrap_or_default(),
-        "body_text": text,
-    } }))
 }
