@@ -22,8 +22,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("postgres", &["authflow", "jose", "types"]),
     ("redis", &["authflow", "jose", "types"]),
     ("fetch", &["types"]),
-    ("resource", &["fetch", "jose", "types"]),
-    ("protect", &["jose", "resource", "types"]),
+    ("resource", &["jose", "types"]),
+    ("protect", &["resource", "types"]),
     (
         "server",
         &[
