@@ -17,12 +17,9 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use mcp_authflow_resource::Caller;
+use mcp_authflow_resource::{Caller, verify::CLOCK_SKEW};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
-
-/// As long as the layer accepts a token beyond its end.
-const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
 /// Says that a stream is a whole session, as in the transport of 2024-11-05: its client would have to begin anew, so it
 /// goes on.

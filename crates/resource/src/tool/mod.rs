@@ -27,6 +27,6 @@ mod rule;
 
 pub use body::ToolBody;
 pub use layer::{AuthorizeTools, AuthorizedTools};
-pub use pattern::ArgumentPattern;
+pub use pattern::{ArgumentPattern, matches};
 pub use policy::{Denied, InvalidToolPolicy, ToolPolicy, ToolPolicyBuilder, Unlisted};
 pub use rule::Rule;

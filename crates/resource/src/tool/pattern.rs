@@ -121,20 +121,7 @@ impl Glob {
 
     /// Whether the text fits, character by character.
     pub(super) fn matches(&self, text: &str) -> bool {
-        let Some((start, rest)) = self.pattern.split_once('*') else {
-            return text == self.pattern;
-        };
-        let Some(mut text) = text.strip_prefix(start) else {
-            return false;
-        };
-        let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
-        for part in middle.split('*').filter(|part| !part.is_empty()) {
-            match text.find(part) {
-                None => return false,
-                Some(at) => text = &text[at + part.len()..],
-            }
-        }
-        text.ends_with(end)
+        matches(&self.pattern, text)
     }
 
     /// The same for what may be a path or a URI: one that has several spellings is judged by all of them that can be
@@ -160,6 +147,34 @@ impl Glob {
             Some(decoded) => verdict(text).and(verdict(&decoded)),
         }
     }
+}
+
+/// Whether a text fits a pattern in which each `*` stands for any characters, none included: how [`Rule::tool`] reads
+/// names.
+///
+/// ```
+/// use mcp_authflow_resource::tool::matches;
+///
+/// assert!(matches("delete_*", "delete_note"));
+/// assert!(!matches("delete_*", "Delete_note"));
+/// ```
+///
+/// [`Rule::tool`]: super::Rule::tool
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return text == pattern;
+    };
+    let Some(mut text) = text.strip_prefix(start) else {
+        return false;
+    };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in middle.split('*').filter(|part| !part.is_empty()) {
+        match text.find(part) {
+            None => return false,
+            Some(at) => text = &text[at + part.len()..],
+        }
+    }
+    text.ends_with(end)
 }
 
 /// Whether a path leads elsewhere than it looks: `/tmp/../etc`, `/tmp\..\etc`, `/tmp//x`, `/./x`.

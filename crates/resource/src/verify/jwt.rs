@@ -30,7 +30,7 @@ use self::{
     issuer_keys::{IssuerKeys, RemoteKeys},
     proven::Proven,
 };
-use super::{CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
+use super::{CLOCK_SKEW, CannotCheck, TokenVerifier, VerifiedToken, VerifyError};
 use crate::{
     clock::{Clock, Monotonic},
     outbound::InvalidEndpoint,
@@ -40,8 +40,6 @@ use crate::{
 const TYPES: &[&str] = &["at+jwt"];
 /// The longest token read. Ours have some 600 bytes; servers refuse headers of more than 8 to 32 KiB.
 const MAX_TOKEN_BYTES: usize = 16 * 1_024;
-/// How far the issuer's clock may be off ours (P6).
-const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
 /// Verifies the JWT access tokens of one issuer.
 ///

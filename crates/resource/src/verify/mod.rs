@@ -1,7 +1,8 @@
 //! The port through which the layer asks whether a token is good.
 //!
-//! [`introspection`] asks the authorization server that issued it; [`jwt`] checks its signature. To verify in another way, implement
-//! [`TokenVerifier`] and hand it to [`Builder::verify_with`](crate::Builder::verify_with).
+//! [`introspection`] asks the authorization server that issued it; [`jwt`] checks its signature; [`cache`] remembers for a
+//! short time what either said, and `issuers` hands a token to the verifier of the issuer that it names. To verify in
+//! another way, implement [`TokenVerifier`] and hand it to [`Builder::verify_with`](crate::Builder::verify_with).
 
 use std::{sync::Arc, time::Duration};
 
@@ -79,8 +80,9 @@ pub struct VerifiedToken {
     pub claims: Arc<Map<String, Value>>,
 }
 
-/// How far the issuer's clock may be off ours: half a minute, the same as for any claim signed elsewhere.
-const CLOCK_SKEW: Duration = Duration::from_secs(30);
+/// How far the issuer's clock may be off ours, and so for how long a token is let in beyond its `exp`: half a minute, the
+/// same as for any claim signed elsewhere (P6).
+pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
 impl VerifiedToken {
     /// Whether its `exp` has come, more than half a minute ago (RFC 7519 §4.1.4, S-238). The layer checks it.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
-use mcp_authflow_resource::{tool::ArgumentPattern, well_known::AuthorizationServerAliases};
+use mcp_authflow_resource::{
+    tool::{self, ArgumentPattern},
+    well_known::AuthorizationServerAliases,
+};
 use mcp_authflow_types::{
     ClientId, ClientSecret, Issuer, Scope, ScopeToken, scope::OFFLINE_ACCESS, uri::Uri,
 };
@@ -138,21 +141,8 @@ impl ToolRule {
     }
 
     /// Whether it speaks of the tool of this name.
-    pub(crate) fn is_for(&self, tool: &str) -> bool {
-        let mut parts = self.name.split('*');
-        let Some(mut rest) = tool.strip_prefix(parts.next().unwrap_or_default()) else {
-            return false;
-        };
-        let Some(end) = parts.next_back() else {
-            return rest.is_empty();
-        };
-        for part in parts {
-            match rest.find(part) {
-                None => return false,
-                Some(at) => rest = &rest[at + part.len()..],
-            }
-        }
-        rest.ends_with(end)
+    pub(crate) fn is_for(&self, name: &str) -> bool {
+        tool::matches(&self.name, name)
     }
 }
 
