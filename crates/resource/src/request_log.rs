@@ -7,9 +7,8 @@
 //! // Without the variable there is no such layer.
 //! assert!(RequestLog::enabled_by(std::env::var(VARIABLE).ok().as_deref()).is_err());
 //! let log = RequestLog::enabled_by(Some("1"))?.show_header("x-trace-id");
-//! # let _: axum::Router = axum::Router::new()
-//! //  axum::Router::new()
-//!     .layer(log);
+//! let app: axum::Router = axum::Router::new().layer(log);
+//! # let _ = app;
 //! # Ok::<(), mcp_authflow_resource::request_log::NotEnabled>(())
 //! ```
 //!

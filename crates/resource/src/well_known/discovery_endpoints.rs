@@ -70,9 +70,8 @@ pub enum InvalidDiscoveryEndpoints {
 ///     endpoints.protected_resource_metadata(),
 ///     r#"{"resource":"https://mcp.example","authorization_servers":["https://auth.example"],"scopes_supported":["read"],"bearer_methods_supported":["header"]}"#
 /// );
-/// # let _: axum::Router = axum::Router::new()
-/// //  axum::Router::new()
-///     .layer(endpoints);
+/// let app: axum::Router = axum::Router::new().layer(endpoints);
+/// # let _ = app;
 /// # Ok::<(), mcp_authflow_resource::well_known::InvalidDiscoveryEndpoints>(())
 /// ```
 #[derive(Clone)]
