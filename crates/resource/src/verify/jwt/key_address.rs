@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
-use mcp_authflow_types::{Issuer, json::parse_strict};
+use mcp_authflow_types::{Issuer, json::parse_strict, metadata::well_known_paths};
 use serde_json::Value;
 
 use crate::{
@@ -76,13 +76,8 @@ impl KeyAddress {
 
     /// Finds the address in the issuer's metadata, at the spellings of RFC 8414 §3.1 and OpenID Connect Discovery §4.
     async fn find(&self, issuer: &Issuer) -> Result<String, CannotCheck> {
-        let (origin, path) = (issuer.origin(), issuer.path());
-        let spellings = [
-            format!("{origin}/.well-known/oauth-authorization-server{path}"),
-            format!("{origin}/.well-known/openid-configuration{path}"),
-            format!("{origin}{path}/.well-known/openid-configuration"),
-        ];
-        for url in spellings {
+        for path in well_known_paths(issuer) {
+            let url = format!("{}{path}", issuer.origin());
             let (status, body) = self.get(&url).await?;
             if status.is_client_error() {
                 continue;
