@@ -33,6 +33,7 @@
 //! | `stdio` | an upstream that is started, and spoken to over its standard input and output | MCP transports |
 //! | `owner` | to whom sessions belong | – |
 //! | `listening` | streams that end with the token that opened them | – |
+//! | `entropy` | session ids that nobody can guess | – |
 //! | `trouble` | what goes wrong, and what is answered | RFC 9110 §15, JSON-RPC 2.0 §5.1 |
 //!
 //! # Security

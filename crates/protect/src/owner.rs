@@ -18,7 +18,38 @@ pub(crate) struct Owner {
     username: Option<String>,
 }
 
+/// Whose share a child counts to.
+///
+/// # Security
+/// The person alone: clients register themselves (RFC 7591), so that one person has as many as they like. Where nobody
+/// is known, the client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Person {
+    issuer: Option<String>,
+    name: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Name {
+    Subject(String),
+    Username(String),
+    Client(Option<String>),
+}
+
 impl Owner {
+    /// The person, whatever the client.
+    pub(crate) fn person(&self) -> Person {
+        let name = match (&self.subject, &self.username) {
+            (Some(subject), _) => Name::Subject(subject.clone()),
+            (None, Some(username)) => Name::Username(username.clone()),
+            (None, None) => Name::Client(self.client_id.clone()),
+        };
+        Person {
+            issuer: self.issuer.clone(),
+            name,
+        }
+    }
+
     pub(crate) fn of(caller: &Caller) -> Self {
         Self {
             issuer: caller.token().issuer.clone(),

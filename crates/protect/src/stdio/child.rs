@@ -12,9 +12,10 @@ use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child as Process, ChildStdin},
     sync::{Notify, mpsc, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
+use super::talk::{Talk, Verdict};
 use crate::upstream::Command;
 
 /// The largest message of a child's, in bytes: an image or a file in base64.
@@ -200,6 +201,7 @@ async fn write(mut stdin: ChildStdin, mut lines: mpsc::Receiver<String>) {
 
 async fn read(mut stdout: impl AsyncBufRead + Unpin, messages: mpsc::Sender<Value>, pid: Option<u32>) {
     let mut line = Vec::new();
+    let mut noise = Talk::starting(Instant::now());
     loop {
         match read_line(&mut stdout, &mut line, MAX_MESSAGE_BYTES).await {
             Ok(Line::Whole) => {}
@@ -221,9 +223,13 @@ async fn read(mut stdout: impl AsyncBufRead + Unpin, messages: mpsc::Sender<Valu
             continue;
         }
         let Ok(message) = serde_json::from_slice(&line) else {
+            let Verdict::Logged { left_out } = noise.hear(Instant::now()) else {
+                continue;
+            };
             let text = String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned();
             tracing::warn!(
                 pid,
+                left_out,
                 text,
                 "a child writes something else than messages to its output"
             );
@@ -235,18 +241,29 @@ async fn read(mut stdout: impl AsyncBufRead + Unpin, messages: mpsc::Sender<Valu
     }
 }
 
-/// The child's error output is ours to log. It says what it likes, so its words stand in a field.
+/// The child's error output is ours to log, so much of it a minute. It says what it likes, so its words stand in a field.
 async fn log(mut stderr: impl AsyncBufRead + Unpin, pid: Option<u32>) {
     let mut line = Vec::new();
+    let mut talk = Talk::starting(Instant::now());
     while let Ok(read) = read_line(&mut stderr, &mut line, MAX_LOGGED_BYTES).await {
         if matches!(read, Line::End) {
-            return;
+            break;
         }
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
-        if !text.is_empty() {
+        if text.is_empty() {
+            continue;
+        }
+        if let Verdict::Logged { left_out } = talk.hear(Instant::now()) {
+            if left_out > 0 {
+                tracing::warn!(target: "upstream", pid, left_out, "the MCP server said too much to log it all");
+            }
             tracing::info!(target: "upstream", pid, text, "the MCP server says");
         }
+    }
+    let left_out = talk.left_out();
+    if left_out > 0 {
+        tracing::warn!(target: "upstream", pid, left_out, "the MCP server said too much to log it all");
     }
 }
 

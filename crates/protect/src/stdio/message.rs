@@ -103,23 +103,27 @@ pub(super) fn remove_claims(members: &mut Members) {
     }
 }
 
-/// The version under which a client calls without a handshake, if it does.
-pub(super) fn stateless_version(headers: &HeaderMap, messages: &[Message]) -> Option<String> {
-    let said = messages.iter().find_map(|message| match message {
-        Message::Request { members, .. } => meta(members)?.get(META_VERSION)?.as_str(),
-        _ => None,
-    });
-    let begins_a_session = messages.iter().any(
-        |message| matches!(message, Message::Request { members, .. } if method(members) == "initialize"),
-    );
-    if begins_a_session {
-        return None;
-    }
+/// Whether a client calls without a handshake: by the header, or by what its requests say. Without the header an
+/// `initialize` begins a session whatever it says.
+pub(super) fn is_stateless(headers: &HeaderMap, messages: &[Message]) -> bool {
     let header = headers
         .get("mcp-protocol-version")
-        .and_then(|value| value.to_str().ok())
-        .filter(|version| *version >= STATELESS_SINCE);
-    said.or(header).map(str::to_owned)
+        .and_then(|value| value.to_str().ok());
+    if header.is_some_and(|version| version >= STATELESS_SINCE) {
+        return true;
+    }
+    let requests = || {
+        messages.iter().filter_map(|message| match message {
+            Message::Request { members, .. } => Some(members),
+            _ => None,
+        })
+    };
+    let says_version = |members: &Members| {
+        meta(members)
+            .and_then(|meta| meta.get(META_VERSION))
+            .is_some_and(Value::is_string)
+    };
+    !requests().any(|members| method(members) == "initialize") && requests().any(says_version)
 }
 
 /// An error in answer to a request.

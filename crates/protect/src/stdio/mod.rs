@@ -3,12 +3,14 @@
 //! | file | what |
 //! |---|---|
 //! | `child` | the process |
+//! | `talk` | how much of what it says beside messages is logged |
 //! | `session` | one child, its caller, and what the caller says |
 //! | `session/from_child` | what the child says, and where that goes |
 //! | `table` | all sessions |
 //! | `streams` | events, kept a while for clients whose connection broke |
 //! | `under_way` | how much of what the child said is in memory |
 //! | `message` | the messages of a POST |
+//! | `param_headers` | headers that repeat arguments of tools |
 //! | `stateless` | clients of 2026-07-28 in front of an older child |
 //! | `reply` | answers and event streams over HTTP |
 //!
@@ -43,11 +45,13 @@ use crate::{
 
 mod child;
 mod message;
+mod param_headers;
 mod reply;
 mod session;
 mod stateless;
 mod streams;
 mod table;
+mod talk;
 mod under_way;
 
 use child::Child;
@@ -68,8 +72,8 @@ pub(crate) struct StdioUpstream {
     command: Command,
     answer_within: Option<Duration>,
     table: Arc<Table>,
-    /// Whether the program knows the versions without sessions; found out with the first child that is asked.
-    is_stateless: Mutex<Option<bool>>,
+    /// The versions without sessions that the program knows, if any; found out with the first child that is asked.
+    versions: Mutex<Option<Arc<[String]>>>,
 }
 
 impl StdioUpstream {
@@ -81,7 +85,7 @@ impl StdioUpstream {
             table: Table::new(command.max_children),
             command,
             answer_within,
-            is_stateless: Mutex::new(None),
+            versions: Mutex::new(None),
         })
     }
 
@@ -143,7 +147,7 @@ impl StdioUpstream {
         let (body, _) = read.map_err(Trouble::NotJsonRpc)?;
         let (mut messages, is_batch) = message::read_body(&body).ok_or(Trouble::NotAMessage)?;
         drop(body);
-        let version = message::stateless_version(headers, &messages);
+        let is_stateless = message::is_stateless(headers, &messages);
         // 2. Who says it.
         for message in &mut messages {
             say_who(message, identity)?;
@@ -151,26 +155,36 @@ impl StdioUpstream {
         // 3. To which child.
         if let [Message::Request { members, .. }] = messages.as_slice()
             && message::method(members) == "initialize"
+            && !is_stateless
         {
             return self.initialize(owner, messages, accepts).await;
         }
-        let session = if version.is_some() {
+        let session = if is_stateless {
             self.shared(owner).await?
         } else {
             self.session(owner, headers)?
         };
-        // 4. The answer.
+        // 4. M-131: over the pipe the child gets no headers to compare.
+        if let [Message::Request { id, members }] = messages.as_slice()
+            && is_stateless
+            && let Err(mismatch) = session.compare(headers, members)
+        {
+            tracing::info!(reason = %mismatch, "not passed on");
+            let error = message::error(id, param_headers::HEADER_MISMATCH, &mismatch.to_string(), None);
+            return Ok(reply::single(accepts, error.to_string().into(), true));
+        }
+        // 5. The answer.
         let reader = session
-            .send(messages, version.as_deref())
+            .send(messages, is_stateless)
             .await
-            .map_err(|error| not_taken(error, version.is_some()))?;
+            .map_err(|error| not_taken(error, is_stateless))?;
         let Some(reader) = reader else {
             return Ok(reply::nothing(http::StatusCode::ACCEPTED));
         };
         let terms = reply::Terms {
             accepts,
             is_batch,
-            is_stateless: version.is_some(),
+            is_stateless,
             has_events_to_resume: is_resumable(headers),
         };
         reply::answer(session, reader, terms).await
@@ -189,7 +203,7 @@ impl StdioUpstream {
         drop(permit);
         let answer = async {
             let reader = session
-                .send(messages, None)
+                .send(messages, false)
                 .await
                 .map_err(|error| not_taken(error, true))?;
             let mut reader = reader.ok_or(Trouble::NotAMessage)?;
@@ -213,11 +227,11 @@ impl StdioUpstream {
             return if has_ended {
                 Err(Trouble::Child("it ended during the handshake".to_owned()))
             } else {
-                Ok(reply::single(accepts, data))
+                Ok(reply::single(accepts, data, false))
             };
         }
         unfinished.keep();
-        let mut response = reply::single(accepts, data);
+        let mut response = reply::single(accepts, data, false);
         if let Ok(id) = HeaderValue::try_from(session.id.as_str()) {
             response.headers_mut().insert(SESSION_ID, id);
         }
@@ -293,23 +307,30 @@ impl StdioUpstream {
 
     /// Starts a child and finds out whether it can do without a handshake; if not, makes it.
     async fn start_stateless(&self) -> Result<(Child, Lifecycle), Trouble> {
-        let known = *self.is_stateless.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .versions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let mut child = self.start()?;
-        if known == Some(true) {
-            return Ok((child, Lifecycle::Stateless));
-        }
         if known.is_none() {
             let question = stateless::discover(0);
             match timeout(DISCOVER_WITHIN, ask(&mut child, &question, 0)).await {
-                Ok(Some(answer)) if stateless::knows_it(&answer) => {
-                    self.remember(true);
-                    return Ok((child, Lifecycle::Stateless));
+                Ok(Some(answer)) => {
+                    let versions = stateless::versions(&answer);
+                    // That it knows none is believed when it has agreed to the handshake.
+                    if !versions.is_empty() {
+                        known = Some(self.remember(versions));
+                    }
                 }
-                // It says no, or nothing: it is asked in the old way.
-                Ok(Some(_)) | Err(_) => {}
+                // It says nothing: it is asked in the old way.
+                Err(_) => {}
                 // Some older servers end on hearing anything else than the handshake.
                 Ok(None) => child = self.start()?,
             }
+        }
+        if let Some(versions) = known.filter(|versions| !versions.is_empty()) {
+            return Ok((child, Lifecycle::Stateless { versions }));
         }
         let limit = self
             .answer_within
@@ -325,12 +346,15 @@ impl StdioUpstream {
         if child.stdin.send(ready).await.is_err() {
             return Err(Trouble::Child("it ended during the handshake".to_owned()));
         }
-        self.remember(false);
+        self.remember(Vec::new());
         Ok((child, Lifecycle::Translated { handshake }))
     }
 
-    fn remember(&self, is_stateless: bool) {
-        *self.is_stateless.lock().unwrap_or_else(PoisonError::into_inner) = Some(is_stateless);
+    fn remember(&self, versions: Vec<String>) -> Arc<[String]> {
+        let versions: Arc<[String]> = versions.into();
+        let known = Some(Arc::clone(&versions));
+        *self.versions.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        versions
     }
 }
 

@@ -276,9 +276,9 @@ fn joined(answers: &[Bytes]) -> String {
 }
 
 /// One answer in the form that the client understands.
-pub(super) fn single(accepts: Accepts, data: Bytes) -> Response<Body> {
+pub(super) fn single(accepts: Accepts, data: Bytes, is_stateless: bool) -> Response<Body> {
     if accepts.json {
-        return json(data, false);
+        return json(data, is_stateless);
     }
     let mut text = b"event: message\ndata: ".to_vec();
     text.extend_from_slice(&data);

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use serde_json::{Value, json};
 use tokio::{
     sync::{Notify, mpsc},
@@ -20,6 +21,7 @@ use tokio::{
 use super::{
     child::{Child, End},
     message::{self, Members, Message, meta_mut, method},
+    param_headers::{Mismatch, ParamHeaders},
     stateless,
     streams::{Reader, Streams},
     under_way::UnderWay,
@@ -45,10 +47,21 @@ const METHOD_NOT_FOUND: i64 = -32_601;
 pub(super) enum Lifecycle {
     /// With the handshake and the session that the client began.
     Session,
-    /// Without either (2026-07-28), and the child knows it.
-    Stateless,
+    /// Without either (2026-07-28), and the child knows it; its versions.
+    Stateless { versions: Arc<[String]> },
     /// Without either, and the child does not know it; what it said in the handshake with us.
     Translated { handshake: Value },
+}
+
+impl Lifecycle {
+    /// The versions without sessions in which one can speak to it.
+    fn versions(&self) -> Vec<&str> {
+        match self {
+            Self::Session => Vec::new(),
+            Self::Stateless { versions } => versions.iter().map(String::as_str).collect(),
+            Self::Translated { .. } => vec![message::STATELESS_SINCE],
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +73,7 @@ pub(super) struct Session {
     pub(super) under_way: Arc<UnderWay>,
     stdin: mpsc::Sender<String>,
     state: Mutex<State>,
+    param_headers: Mutex<ParamHeaders>,
     end: Notify,
     child_end: End,
     answer_within: Option<Duration>,
@@ -118,6 +132,7 @@ impl Session {
                 last_used: Instant::now(),
                 is_over: false,
             }),
+            param_headers: Mutex::default(),
             end: Notify::new(),
             child_end: child.end.clone(),
             answer_within,
@@ -193,11 +208,19 @@ impl Session {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the headers of a request say what its arguments say, as far as the child has told what they have to.
+    pub(super) fn compare(&self, headers: &HeaderMap, request: &Members) -> Result<(), Mismatch> {
+        self.param_headers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .compare(headers, request)
+    }
+
     /// Gives a client's messages to the child. The answers come out of the reader, when there is something to answer.
     pub(super) async fn send(
         &self,
         messages: Vec<Message>,
-        version: Option<&str>,
+        is_stateless: bool,
     ) -> Result<Option<Reader>, NotTaken> {
         // Room for all is found first; from then on nothing waits, so that a client who leaves leaves no half behind.
         let reserved = timeout(WAIT_FOR_CHILD, self.stdin.reserve_many(messages.len())).await;
@@ -213,7 +236,8 @@ impl Session {
         let (stream, reader) = self.open(requests)?;
         for message in messages {
             let said = match message {
-                Message::Request { id, members } => self.request(id, members, stream, version),
+                Message::Request { id, members } => self.request(id, members, stream, is_stateless),
+                Message::Notification { members } if is_stateless && stateless::is_removed(&members) => None,
                 Message::Notification { members } => self.notification(members),
                 Message::Response { id, members } => {
                     let was_asked = self.lock().asked.remove(&id.to_string());
@@ -248,21 +272,13 @@ impl Session {
     }
 
     /// What the child gets for a request; nothing when it need not be asked.
-    fn request(
-        &self,
-        id: Value,
-        mut members: Members,
-        stream: u64,
-        version: Option<&str>,
-    ) -> Option<Members> {
-        if version.is_some()
-            && let Some(refusal) = stateless::refuse(&id, &members)
-        {
+    fn request(&self, id: Value, mut members: Members, stream: u64, is_stateless: bool) -> Option<Members> {
+        if is_stateless && let Some(refusal) = stateless::refuse(&id, &members, &self.lifecycle.versions()) {
             self.streams.answer(stream, bytes(&refusal));
             return None;
         }
-        if let (Lifecycle::Translated { handshake }, Some(version)) = (&self.lifecycle, version) {
-            if let Some(answer) = stateless::answer(&id, &members, version, handshake) {
+        if let Lifecycle::Translated { handshake } = &self.lifecycle {
+            if let Some(answer) = stateless::answer(&id, &members, handshake) {
                 self.streams.answer(stream, bytes(&answer));
                 return None;
             }

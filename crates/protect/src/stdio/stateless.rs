@@ -57,56 +57,68 @@ fn client_info() -> Value {
     json!({"name": "authflow", "version": env!("CARGO_PKG_VERSION")})
 }
 
-/// Whether an answer to [`discover`] says that the child knows the new version.
-pub(super) fn knows_it(answer: &Value) -> bool {
+/// The versions without sessions that the child knows, by its answer to [`discover`]; none when it is an older one.
+pub(super) fn versions(answer: &Value) -> Vec<String> {
     let versions = answer["result"]["supportedVersions"].as_array();
-    versions.is_some_and(|versions| {
-        versions
-            .iter()
-            .filter_map(Value::as_str)
-            .any(|version| version >= STATELESS_SINCE)
-    })
+    versions
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .filter(|version| *version >= STATELESS_SINCE)
+        .map(str::to_owned)
+        .collect()
 }
 
-/// The refusal of a request that does not say which version it is of and what its client can do, as each of 2026-07-28
-/// must.
+/// The refusal of a request that is none of 2026-07-28, or of a version that is not among the `supported`.
 ///
 /// A child must not see it: the official TypeScript SDK takes its connection for one of the versions before from then on,
 /// and it is shared by all requests of the caller.
-pub(super) fn refuse(id: &Value, request: &Members) -> Option<Value> {
+pub(super) fn refuse(id: &Value, request: &Members, supported: &[&str]) -> Option<Value> {
+    // 1. The methods are those of the version.
+    if is_removed(request) {
+        return Some(error(id, METHOD_NOT_FOUND, "method not found", None));
+    }
+    // 2. Each request says of which version it is.
     let meta = request.get("params").and_then(|params| params.get("_meta"));
     let said = |name: &str| meta.and_then(|meta| meta.get(name));
-    let lacking = if !said(META_VERSION).is_some_and(Value::is_string) {
-        META_VERSION
-    } else if !said(META_CLIENT_CAPABILITIES).is_some_and(Value::is_object) {
-        META_CLIENT_CAPABILITIES
-    } else {
-        return None;
+    let Some(version) = said(META_VERSION).and_then(Value::as_str) else {
+        return Some(lacks(id, META_VERSION));
     };
-    let data = json!({"error": INCOMPLETE_META});
-    Some(error(
-        id,
-        INVALID_PARAMS,
-        &format!("_meta lacks {lacking}"),
-        Some(data),
-    ))
-}
-
-/// The answer to a request that the child need not see, if it is one.
-pub(super) fn answer(id: &Value, request: &Members, version: &str, handshake: &Value) -> Option<Value> {
-    if version != STATELESS_SINCE {
-        let data = json!({"supported": [STATELESS_SINCE], "requested": version});
+    // 3. Of one that the child, or the bridge in its stead, knows.
+    if !supported.contains(&version) {
+        let data = json!({"supported": supported, "requested": version});
         let message = "unsupported protocol version";
         return Some(error(id, UNSUPPORTED_PROTOCOL_VERSION, message, Some(data)));
     }
+    // 4. And what its client can do.
+    let has_capabilities = said(META_CLIENT_CAPABILITIES).is_some_and(Value::is_object);
+    (!has_capabilities).then(|| lacks(id, META_CLIENT_CAPABILITIES))
+}
+
+fn lacks(id: &Value, name: &str) -> Value {
+    let data = json!({"error": INCOMPLETE_META});
+    error(id, INVALID_PARAMS, &format!("_meta lacks {name}"), Some(data))
+}
+
+/// Whether a request or a notification is one that 2026-07-28 has no more.
+pub(super) fn is_removed(message: &Members) -> bool {
+    matches!(
+        method(message),
+        "initialize"
+            | "ping"
+            | "logging/setLevel"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+            | "notifications/initialized"
+            | "notifications/roots/list_changed"
+    )
+}
+
+/// The answer to a request that an older child need not see, if it is one.
+pub(super) fn answer(id: &Value, request: &Members, handshake: &Value) -> Option<Value> {
     match method(request) {
         "server/discover" => Some(result(id, &discovered(handshake))),
-        "initialize"
-        | "ping"
-        | "subscriptions/listen"
-        | "logging/setLevel"
-        | "resources/subscribe"
-        | "resources/unsubscribe" => Some(error(id, METHOD_NOT_FOUND, "method not found", None)),
+        "subscriptions/listen" => Some(error(id, METHOD_NOT_FOUND, "method not found", None)),
         _ => None,
     }
 }
@@ -192,7 +204,7 @@ mod tests {
             "instructions": "be nice",
         });
         let id = json!("a");
-        let answered = answer(&id, &request("server/discover"), STATELESS_SINCE, &handshake).unwrap();
+        let answered = answer(&id, &request("server/discover"), &handshake).unwrap();
         assert_eq!(
             answered["result"],
             json!({
@@ -201,12 +213,47 @@ mod tests {
                 "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "old", "version": "1"}},
             })
         );
-        let refused = answer(&id, &request("tools/list"), "2099-01-01", &handshake).unwrap();
-        assert_eq!(refused["error"]["code"], -32_022);
+        assert_eq!(answer(&id, &request("tools/list"), &handshake), None);
+    }
+
+    #[test]
+    fn a_request_that_is_none_of_the_version_is_refused() {
+        let full = json!({META_VERSION: STATELESS_SINCE, META_CLIENT_CAPABILITIES: {}});
+        let refused = |method: &str, meta: &Value| {
+            let request = json!({"id": 1, "method": method, "params": {"_meta": meta}});
+            refuse(&json!(1), request.as_object().unwrap(), &[STATELESS_SINCE])
+                .map(|refused| refused["error"].clone())
+        };
+        let code = |method: &str, meta: &Value| refused(method, meta).map(|error| error["code"].clone());
+        assert_eq!(code("tools/list", &full), None);
+        for removed in ["initialize", "ping", "logging/setLevel", "resources/subscribe"] {
+            assert_eq!(code(removed, &full), Some(json!(-32_601)), "{removed}");
+            assert_eq!(code(removed, &json!({})), Some(json!(-32_601)), "{removed}");
+        }
+        let other = json!({META_VERSION: "2099-01-01", META_CLIENT_CAPABILITIES: {}});
+        let error = refused("tools/list", &other).unwrap();
         assert_eq!(
-            answer(&id, &request("tools/list"), STATELESS_SINCE, &handshake),
-            None
+            (&error["code"], &error["data"]),
+            (
+                &json!(-32_022),
+                &json!({"supported": ["2026-07-28"], "requested": "2099-01-01"})
+            )
         );
+        for lacking in [
+            json!({}),
+            json!({META_VERSION: STATELESS_SINCE}),
+            json!({META_VERSION: 1}),
+        ] {
+            assert_eq!(code("tools/list", &lacking), Some(json!(-32_602)), "{lacking}");
+        }
+    }
+
+    #[test]
+    fn the_versions_of_a_child_are_those_without_sessions() {
+        let answered = |supported: Value| versions(&json!({"result": {"supportedVersions": supported}}));
+        assert_eq!(answered(json!(["2025-11-25", "2026-07-28"])), ["2026-07-28"]);
+        assert!(answered(json!(["2025-11-25"])).is_empty());
+        assert!(versions(&json!({"error": {"code": -32_601}})).is_empty());
     }
 
     #[test]

@@ -6,9 +6,12 @@ use std::{
 };
 
 use super::session::Session;
-use crate::{owner::Owner, trouble::Trouble};
+use crate::{
+    owner::{Owner, Person},
+    trouble::Trouble,
+};
 
-/// The most sessions of one caller: editors open a handful, and nobody is to have them all.
+/// The most sessions of one person, through whatever clients: editors open a handful, and nobody is to have them all.
 const MAX_OF_ONE: usize = 8;
 
 #[derive(Debug)]
@@ -20,8 +23,8 @@ pub(super) struct Table {
 #[derive(Debug, Default)]
 struct Inner {
     sessions: HashMap<String, Arc<Session>>,
-    /// Of each caller, those whose children are being started.
-    starting: HashMap<Owner, usize>,
+    /// Of each person, those whose children are being started.
+    starting: HashMap<Person, usize>,
     /// One at a time for each caller without sessions of their own.
     stateless: HashMap<Owner, Arc<tokio::sync::Mutex<Option<Arc<Session>>>>>,
 }
@@ -29,16 +32,16 @@ struct Inner {
 /// The right to start one child.
 pub(super) struct Permit {
     table: Arc<Table>,
-    owner: Owner,
+    person: Person,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut inner = self.table.lock();
-        if let Some(count) = inner.starting.get_mut(&self.owner) {
+        if let Some(count) = inner.starting.get_mut(&self.person) {
             *count -= 1;
             if *count == 0 {
-                inner.starting.remove(&self.owner);
+                inner.starting.remove(&self.person);
             }
         }
     }
@@ -57,26 +60,27 @@ impl Table {
     }
 
     /// Asks for the right to start a child of `owner`'s. When there are too many, the one that idles for the longest time
-    /// makes room: first among the caller's own, else among all.
+    /// makes room: first among the person's own, else among all.
     pub(super) fn permit(self: &Arc<Self>, owner: &Owner) -> Result<Permit, Trouble> {
+        let person = owner.person();
         let mut inner = self.lock();
         let starting: usize = inner.starting.values().sum();
-        let of_one = inner.starting.get(owner).copied().unwrap_or_default()
+        let of_one = inner.starting.get(&person).copied().unwrap_or_default()
             + inner
                 .sessions
                 .values()
-                .filter(|session| session.owner == *owner)
+                .filter(|session| session.owner.person() == person)
                 .count();
         if of_one >= MAX_OF_ONE {
-            inner.make_room(Some(owner))?;
+            inner.make_room(Some(&person))?;
         }
         if inner.sessions.len() + starting >= self.max_children {
             inner.make_room(None)?;
         }
-        *inner.starting.entry(owner.clone()).or_default() += 1;
+        *inner.starting.entry(person.clone()).or_default() += 1;
         Ok(Permit {
             table: Arc::clone(self),
-            owner: owner.clone(),
+            person,
         })
     }
 
@@ -117,11 +121,11 @@ impl Table {
 }
 
 impl Inner {
-    fn make_room(&mut self, of: Option<&Owner>) -> Result<(), Trouble> {
+    fn make_room(&mut self, of: Option<&Person>) -> Result<(), Trouble> {
         let idle = self
             .sessions
             .values()
-            .filter(|session| of.is_none_or(|owner| session.owner == *owner))
+            .filter(|session| of.is_none_or(|person| session.owner.person() == *person))
             .filter(|session| session.is_idle())
             .min_by_key(|session| session.last_used());
         let Some(idle) = idle.cloned() else {

@@ -125,7 +125,11 @@ impl Server {
             Some("tools/list") if self.is_ready || self.kind == "Stateless" => {
                 self.result(
                     id,
-                    &json!({"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]}),
+                    &json!({"tools": [
+                        {"name": "echo", "inputSchema": {"type": "object"}},
+                        {"name": "shout", "inputSchema": {"type": "object", "properties": {
+                            "region": {"type": "string", "x-mcp-header": "Region"}}}},
+                    ]}),
                 );
             }
             Some("tools/call") if self.is_ready || self.kind == "Stateless" => return self.call(message),
@@ -156,7 +160,7 @@ impl Server {
         let id = &message["id"];
         let arguments = &message["params"]["arguments"];
         match message["params"]["name"].as_str().unwrap() {
-            "echo" => {
+            "echo" | "shout" => {
                 let said = json!({"arguments": arguments, "meta": message["params"]["_meta"], "pid": std::process::id()});
                 self.result(id, &said);
             }

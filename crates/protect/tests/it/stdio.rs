@@ -456,6 +456,99 @@ async fn a_client_without_sessions_works_whatever_the_child_knows() {
     }
 }
 
+/// MCP 2026-07-28, *Versioning*: a version that nobody knows, and what the version has no more, never reach the child.
+#[tokio::test]
+async fn what_is_none_of_the_childs_versions_is_refused_before_the_child() {
+    const NEW: &str = "2026-07-28";
+    for kind in [Kind::Older, Kind::Stateless] {
+        let front = front(kind);
+        let asking = |method: &str, version: &str| {
+            let meta = json!({"io.modelcontextprotocol/protocolVersion": version,
+                "io.modelcontextprotocol/clientCapabilities": {}});
+            let params = json!({"_meta": meta, "protocolVersion": version, "capabilities": {}});
+            let body = json!({"jsonrpc": "2.0", "id": "a", "method": method, "params": params});
+            let asking = request_of("alice.c1", "POST", "/mcp", body.to_string());
+            with(
+                asking,
+                &[("mcp-protocol-version", version), ("mcp-method", method)],
+            )
+        };
+        for method in ["tools/list", "server/discover"] {
+            let (status, body) = json(within(front.send(asking(method, "2099-01-01"))).await).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{kind:?} {method} {body}");
+            assert_eq!(
+                (&body["id"], &body["error"]["code"]),
+                (&json!("a"), &json!(-32_022))
+            );
+            let expected = json!({"supported": [NEW], "requested": "2099-01-01"});
+            assert_eq!(body["error"]["data"], expected, "{kind:?} {method}");
+        }
+        for method in ["initialize", "ping", "logging/setLevel"] {
+            let (status, body) = json(within(front.send(asking(method, NEW))).await).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{kind:?} {method} {body}");
+            assert_eq!(
+                (&body["id"], &body["error"]["code"]),
+                (&json!("a"), &json!(-32_601))
+            );
+        }
+        let (status, _) = json(front.send(asking("tools/list", NEW)).await).await;
+        assert_eq!(status, StatusCode::OK);
+        within(front.proxy.shut_down()).await;
+    }
+}
+
+/// M-131: a header that repeats an argument says the same; over the pipe only the bridge can tell.
+#[tokio::test]
+async fn headers_that_repeat_arguments_are_compared_once_the_tools_are_known() {
+    for kind in [Kind::Older, Kind::Stateless] {
+        let front = front(kind);
+        let list = stateless("alice.c1", "tools/list", &json!(1), json!({}));
+        assert_eq!(within(front.send(list)).await.status(), StatusCode::OK);
+        let shout = |region: &str| {
+            let arguments = json!({"name": "shout", "arguments": {"region": "eu"}});
+            let asking = stateless("alice.c1", "tools/call", &json!("s"), arguments);
+            let headers = [("mcp-name", "shout"), ("mcp-param-region", region)];
+            with(asking, &headers[..if region.is_empty() { 1 } else { 2 }])
+        };
+        for same in ["eu", "=?base64?ZXU=?="] {
+            let (status, body) = json(front.send(shout(same)).await).await;
+            assert_eq!(status, StatusCode::OK, "{kind:?} {body}");
+            assert_eq!(body["result"]["arguments"], json!({"region": "eu"}));
+        }
+        for other in ["us", "", "=?base64?ZXU?="] {
+            let (status, body) = json(front.send(shout(other)).await).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{kind:?} {other} {body}");
+            assert_eq!(
+                (&body["id"], &body["error"]["code"]),
+                (&json!("s"), &json!(-32_020))
+            );
+        }
+        within(front.proxy.shut_down()).await;
+    }
+}
+
+/// Clients register themselves: a person who has many has no more children for it.
+#[tokio::test]
+async fn children_are_counted_by_person_and_not_by_client() {
+    let front = front(Kind::Older);
+    let mut listening = Vec::new();
+    for number in 0..8 {
+        let token = format!("alice.c{number}");
+        let session = begin(&front, &token).await;
+        let listen = with(
+            request_of(&token, "GET", "/mcp", ""),
+            &[("mcp-session-id", &session)],
+        );
+        listening.push(front.send(listen).await);
+    }
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}).to_string();
+    let ninth = front.send(request_of("alice.c8", "POST", "/mcp", hello)).await;
+    assert_eq!(ninth.status(), StatusCode::SERVICE_UNAVAILABLE);
+    begin(&front, "bob.c0").await;
+    drop(listening);
+    within(front.proxy.shut_down()).await;
+}
+
 #[tokio::test]
 async fn a_client_without_sessions_that_leaves_has_cancelled() {
     let front = front(Kind::Stateless);

@@ -1,5 +1,7 @@
 //! What the child says, and where that goes.
 
+use std::sync::PoisonError;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -38,6 +40,14 @@ impl Session {
         self.touch();
         if matches!(self.lifecycle, Lifecycle::Translated { .. }) {
             stateless::from_child(&pending.method, &mut members);
+        }
+        if pending.method == "tools/list"
+            && let Some(list) = members.get("result")
+        {
+            self.param_headers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .learn(list);
         }
         members.insert("id".to_owned(), pending.client_id.clone());
         let answer = bytes(&Value::Object(members));
