@@ -15,6 +15,7 @@
 //! | `load` | connections in a closed loop, their latencies |
 //! | `cpu` | the CPU time of a process |
 //! | `parts` | what single parts cost, in this process: memory of a token, a limiter's check |
+//! | `friction` | what a call put to the friction registry costs |
 //! | `mcp_server` | the MCP server that is protected |
 //! | `protected` | what its protection costs: the layer, and the proxy of `authflow protect` |
 //! | `friction` | a call put to the friction registry |
