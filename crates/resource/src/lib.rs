@@ -38,6 +38,8 @@
 //! | `bearer` | where a token may stand in a request | RFC 6750 §2 |
 //! | [`verify`] | the port "is this token good?" | – |
 //! | [`verify::introspection`] | asks the authorization server | RFC 7662 |
+//! | [`verify::jwt`] | checks a signature with the issuer's keys | RFC 9068, RFC 7517 |
+//! | `verify::issuers` | which issuer's verifier a token goes to | – |
 //! | [`verify::cache`] | remembers for a short time what it said | – |
 //! | [`outbound`] | questions to servers that an operator named | – |
 //! | [`audience`] | which audiences are this resource | RFC 8707 |
@@ -53,7 +55,8 @@
 //! | [`metadata`] | how to say where | RFC 9728 |
 //! | [`well_known`] | the documents that are open to everyone, also of several resources | RFC 9728 §3 |
 //! | `cors` | which browser pages may ask | Fetch, MCP transports |
-//! | `refusal` | what goes wrong, and what is answered | RFC 6750 §3.1 |
+//! | `refusal`, [`body`] | what goes wrong, and what is answered | RFC 6750 §3.1 |
+//! | `clock` | what time it is: the system's, or a test's | – |
 //! | [`normalize_path`] | one path for `/mcp` and `/mcp/` | – |
 //! | [`request_log`] | what came in and what was answered, for debugging | – |
 //! | [`response_validation`] | what a back end behind a tool answered | – |
@@ -66,8 +69,8 @@
 //! - When the check cannot be made, the answer is 503 or 504, never 401 (the client would sign its person in again for
 //!   nothing) and never a guess.
 //! - The `Authorization` header stops at the layer. A handler that calls on needs a token of its own.
-//! - Nothing is cached unless [`Builder::cache`] asks for it: a token revoked at the authorization server is refused from
-//!   the next request on.
+//! - By introspection a token revoked at the authorization server is refused from the next request on: nothing is cached
+//!   unless [`Builder::cache`] asks for it. A JWT that is verified by its signature is good until it expires.
 
 mod admission;
 pub mod audience;
