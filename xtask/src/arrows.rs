@@ -34,7 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// What only drives or shows the others, and may use anything.
-const MAY_USE_ANYTHING: &[&str] = &["testkit", "attacks", "xtask"];
+const MAY_USE_ANYTHING: &[&str] = &["testkit", "xtask"];
 
 /// The crates of the protocol are pure: no runtime, no web framework, no database, no
 /// HTTP client, no ambient randomness, however deep below them.
