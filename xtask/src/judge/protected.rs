@@ -58,7 +58,7 @@ pub(super) async fn judge(arguments: &Arguments, keeper: &Keeper<'_>, table: &mu
             let name = format!("conformance server {}, protect", requirements.revision);
             note(table, &name, STORE, "forms", judge_suite(keeper, requirements)).await;
         }
-        for requirements in [server_suite::STATELESS_ON_STDIO, server_suite::WITH_SESSIONS] {
+        for requirements in [server_suite::STATELESS, server_suite::WITH_SESSIONS] {
             let name = format!("conformance server {}, protect on stdio", requirements.revision);
             note(table, &name, STORE, "forms", async {
                 let door = keeper.protect(Behind::Command(McpServer::Everything.on_stdio()?))?;

@@ -38,16 +38,6 @@ pub(super) const STATELESS: Requirements = Requirements {
     failing: |scenario| scenario.starts_with("tasks-"),
 };
 
-/// The same over standard streams, where the server gets no headers to compare with its arguments, and the bridge answers
-/// a version that nobody knows, and an `initialize`, in its own way.
-pub(super) const STATELESS_ON_STDIO: Requirements = Requirements {
-    failing: |scenario| {
-        let known = ["http-custom-header-server-validation", "server-stateless"];
-        (STATELESS.failing)(scenario) || known.contains(&scenario)
-    },
-    ..STATELESS
-};
-
 /// MCP 2025-11-25, with sessions: all 30 scored scenarios pass, and the 3 that are not scored.
 pub(super) const WITH_SESSIONS: Requirements = Requirements {
     revision: "2025-11-25",
