@@ -122,6 +122,11 @@ fn rule_of(rule: &config::ToolRule) -> Rule {
     }
 }
 
+/// A star in a name would make its rule speak of others.
+fn has_rule_of_its_own(tool: &Tool) -> bool {
+    !tool.name.contains('*')
+}
+
 impl Authority {
     /// Puts the operator's scopes and rules beside what annotations say.
     pub(crate) fn new(config: &config::Protect) -> Result<Self, InvalidAuthority> {
@@ -198,6 +203,9 @@ impl Authority {
     pub(crate) fn needs(&self, tool: &Tool) -> Option<Scope> {
         let mut rules = self.unconditional(&tool.name).peekable();
         if rules.peek().is_none() {
+            if !has_rule_of_its_own(tool) {
+                return self.unlisted().ok()?;
+            }
             return Scope::parse(Reach::of(tool).scope()).ok();
         }
         rules.try_fold(Scope::empty(), |all, rule| Some(all.union(rule.scope.as_ref()?)))
@@ -207,6 +215,13 @@ impl Authority {
         self.rules
             .iter()
             .filter(move |rule| rule.is_unconditional() && rule.is_for(tool))
+    }
+
+    /// What calls of a tool need that nobody has judged. Nothing: nobody may call it.
+    fn unlisted(&self) -> Result<Option<Scope>, InvalidScope> {
+        let mut conditional = self.rules.iter().filter(|rule| !rule.is_unconditional());
+        let widest = Scope::parse(Reach::Destructive.scope())?;
+        Ok(conditional.try_fold(widest, |all, rule| Some(all.union(rule.scope.as_ref()?))))
     }
 
     /// What calls of these tools need, beyond the base.
@@ -226,11 +241,10 @@ impl Authority {
             .filter(|rule| rule.is_unconditional())
             .map(rule_of)
             .collect();
-        // A star in a name would make its rule speak of others.
         let known = found
             .iter()
             .flat_map(|found| &found.tools)
-            .filter(|tool| !tool.name.contains('*'));
+            .filter(|tool| has_rule_of_its_own(tool));
         for tool in known {
             if self.unconditional(&tool.name).next().is_none() {
                 rules.push(Rule::tool(&tool.name).requires(Reach::of(tool).scope()));
@@ -245,12 +259,12 @@ impl Authority {
                 rule_of(&rule)
             }));
         }
-        let mut conditional = self.rules.iter().filter(|rule| !rule.is_unconditional());
-        let widest = Scope::parse(Reach::Destructive.scope())?;
-        let unlisted = conditional.try_fold(widest, |all, rule| Some(all.union(rule.scope.as_ref()?)));
         ToolPolicy::builder()
             .rules(rules)
-            .unlisted(unlisted.map_or(Unlisted::Deny, |scope| Unlisted::Require(scope.to_string())))
+            .unlisted(
+                self.unlisted()?
+                    .map_or(Unlisted::Deny, |scope| Unlisted::Require(scope.to_string())),
+            )
             .hide_forbidden_tools(hides_forbidden)
             .build()
     }
@@ -433,6 +447,24 @@ mod tests {
         assert_eq!(needed(&policy, "read"), Ok("tools:read".to_owned()));
         for unheard_of in ["new", "READ", "read ", "*", "rea*"] {
             assert_eq!(needed(&policy, unheard_of), widest, "{unheard_of}");
+        }
+    }
+
+    /// The lines at the start, the consent and the policy say the same.
+    #[test]
+    fn a_tool_with_a_star_in_its_name_is_shown_as_it_is_enforced() {
+        let star = tool("*", Some(true), None);
+        let tools = found(std::slice::from_ref(&star));
+        for (rules, expected) in [
+            (vec![], Some("tools:destructive")),
+            (vec![rule("*", Some("tools:write"), &[])], Some("tools:write")),
+            (vec![rule("query", None, &[("table", "keys")])], None),
+        ] {
+            let authority = authority(rules);
+            let shown = authority.needs(&star).map(|scope| scope.to_string());
+            assert_eq!(shown.as_deref(), expected);
+            let policy = authority.policy(Some(&tools), false).unwrap();
+            assert_eq!(needed(&policy, "*").ok(), shown);
         }
     }
 
