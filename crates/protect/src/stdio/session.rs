@@ -24,6 +24,7 @@ use super::{
     param_headers::{Mismatch, ParamHeaders},
     stateless,
     streams::{Reader, Streams},
+    talk::{Talk, Verdict},
     under_way::UnderWay,
 };
 use crate::owner::Owner;
@@ -73,6 +74,8 @@ pub(super) struct Session {
     pub(super) under_way: Arc<UnderWay>,
     stdin: mpsc::Sender<String>,
     state: Mutex<State>,
+    /// What the child says that is no message.
+    noise: Mutex<Talk>,
     param_headers: Mutex<ParamHeaders>,
     end: Notify,
     child_end: End,
@@ -132,6 +135,7 @@ impl Session {
                 last_used: Instant::now(),
                 is_over: false,
             }),
+            noise: Mutex::new(Talk::starting(Instant::now())),
             param_headers: Mutex::default(),
             end: Notify::new(),
             child_end: child.end.clone(),

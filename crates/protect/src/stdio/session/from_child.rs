@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{INTERNAL_ERROR, Lifecycle, MAX_ASKED, METHOD_NOT_FOUND, Session, bytes};
+use super::{INTERNAL_ERROR, Instant, Lifecycle, MAX_ASKED, METHOD_NOT_FOUND, Session, Verdict, bytes};
 use crate::stdio::{
     message::{self, META_SUBSCRIPTION, Members, Message, method},
     stateless,
@@ -29,7 +29,21 @@ impl Session {
             Some(Message::Response { id, members }) => self.answered(&id, members).await,
             Some(Message::Notification { members }) => self.notified(members).await,
             Some(Message::Request { id, members }) => self.asked(&id, members).await,
-            None => tracing::warn!("a child of the MCP server says something that is no message"),
+            None => self.noted(),
+        }
+    }
+
+    fn noted(&self) {
+        let verdict = self
+            .noise
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .hear(Instant::now());
+        if let Verdict::Logged { left_out } = verdict {
+            tracing::warn!(
+                left_out,
+                "a child of the MCP server says something that is no message"
+            );
         }
     }
 
