@@ -42,6 +42,7 @@
 //! | `verify::issuers` | which issuer's verifier a token goes to | – |
 //! | [`verify::cache`] | remembers for a short time what it said | – |
 //! | [`outbound`] | questions to servers that an operator named | – |
+//! | [`issuer_metadata`] | what an issuer says of itself | RFC 8414 |
 //! | [`audience`] | which audiences are this resource | RFC 8707 |
 //! | `admission` | is this good token good *here*? | RFC 8707, RFC 7519 §4.1 |
 //! | [`caller`] | who is calling, what they may do | – |
@@ -82,6 +83,7 @@ pub mod challenge;
 mod clock;
 mod cors;
 pub mod friction;
+pub mod issuer_metadata;
 pub mod json_rpc;
 pub mod layer;
 pub mod metadata;
@@ -104,6 +106,7 @@ pub use body::ResponseBody;
 pub use builder::{Builder, InvalidProtection, ProtectedResource};
 pub use caller::{Caller, InsufficientScope};
 pub use challenge::Challenge;
+pub use issuer_metadata::IssuerMetadata;
 pub use json_rpc::JsonRpc;
 pub use layer::{Protect, Protected};
 pub use metadata::ResourceMetadata;

@@ -10,19 +10,16 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bytes::Bytes;
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
-use http::{Request, StatusCode, header};
-use http_body_util::Full;
 use mcp_authflow::port::Stopwatch as _;
 use mcp_authflow_resource::{
-    CannotCheck, Outbound, OutboundSettings, TokenVerifier, VerifiedToken, VerifyError,
+    CannotCheck, IssuerMetadata, Outbound, OutboundSettings, TokenVerifier, VerifiedToken, VerifyError,
     verify::{Introspection, JwtVerifier, introspection::ClientAuthentication},
 };
-use mcp_authflow_types::{Issuer, metadata::well_known_paths};
+use mcp_authflow_types::Issuer;
 
 use crate::{config::IntrospectionCredentials, system::SinceStart};
 
@@ -214,42 +211,11 @@ impl Finder {
         })
     }
 
-    /// RFC 8414 §3: asks the well-known places in turn.
     async fn find(&self) -> Result<String, CannotCheck> {
-        let origin = self.issuer.origin();
-        for path in well_known_paths(&self.issuer) {
-            let url = format!("{origin}{path}");
-            let request = Request::get(&url)
-                .header(header::ACCEPT, "application/json")
-                .body(Full::<Bytes>::default())
-                .map_err(|_| CannotCheck::Refused)?;
-            let answer = self.outbound.send(request).await?;
-            if answer.status() == StatusCode::NOT_FOUND {
-                continue;
-            }
-            if answer.status() != StatusCode::OK {
-                tracing::warn!(url, status = %answer.status(), "the authorization server's metadata cannot be had");
-                return Err(CannotCheck::Refused);
-            }
-            return self.read(&url, answer.body());
-        }
-        tracing::warn!(issuer = %self.issuer, "the authorization server publishes no metadata");
-        Err(CannotCheck::BadAnswer)
-    }
-
-    fn read(&self, url: &str, body: &[u8]) -> Result<String, CannotCheck> {
-        let metadata: serde_json::Value = serde_json::from_slice(body).map_err(|_| {
-            tracing::warn!(url, "the authorization server's metadata is no JSON");
-            CannotCheck::BadAnswer
-        })?;
-        // RFC 8414 §3.3: "The issuer value returned MUST be identical".
-        if metadata["issuer"] != self.issuer.as_str() {
-            tracing::warn!(url, issuer = %self.issuer, "the metadata is that of another issuer");
-            return Err(CannotCheck::BadAnswer);
-        }
-        metadata["introspection_endpoint"].as_str().map(str::to_owned).ok_or_else(|| {
+        let metadata = IssuerMetadata::ask(&self.outbound, &self.issuer).await?;
+        metadata.text("introspection_endpoint").map(str::to_owned).ok_or_else(|| {
             tracing::warn!(
-                url,
+                issuer = %self.issuer,
                 "the authorization server names no introspection_endpoint: leave protect.introspection_client_id out, \
                  when its tokens are JWTs"
             );

@@ -8,16 +8,13 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
-use mcp_authflow_types::{Issuer, json::parse_strict, metadata::well_known_paths};
-use serde_json::Value;
+use mcp_authflow_types::Issuer;
 
 use crate::{
+    issuer_metadata::IssuerMetadata,
     outbound::{InvalidEndpoint, Outbound, OutboundSettings},
     verify::CannotCheck,
 };
-
-/// The deepest metadata document read.
-const MAX_DEPTH: usize = 16;
 
 /// An address that was said, or one that is found in the issuer's metadata.
 #[derive(Debug)]
@@ -74,29 +71,16 @@ impl KeyAddress {
         }
     }
 
-    /// Finds the address in the issuer's metadata, at the spellings of RFC 8414 §3.1 and OpenID Connect Discovery §4.
+    /// Finds the address in the issuer's metadata.
     async fn find(&self, issuer: &Issuer) -> Result<String, CannotCheck> {
-        for path in well_known_paths(issuer) {
-            let url = format!("{}{path}", issuer.origin());
-            let (status, body) = self.get(&url).await?;
-            if status.is_client_error() {
-                continue;
-            }
-            if status != StatusCode::OK {
-                tracing::warn!(url, %status, "the issuer's metadata is not given out");
-                return Err(CannotCheck::Refused);
-            }
-            let named = keys_in(&body, issuer).filter(|url| self.outbound.endpoint(url).is_ok());
-            return named.ok_or_else(|| {
-                tracing::warn!(
-                    url,
-                    "the issuer's metadata is none, is another issuer's, or names no keys"
-                );
-                CannotCheck::BadAnswer
-            });
-        }
-        tracing::warn!(%issuer, "the issuer publishes no metadata");
-        Err(CannotCheck::BadAnswer)
+        let metadata = IssuerMetadata::ask(&self.outbound, issuer).await?;
+        let named = metadata
+            .text("jwks_uri")
+            .filter(|url| self.outbound.endpoint(url).is_ok());
+        named.map(str::to_owned).ok_or_else(|| {
+            tracing::warn!(%issuer, "the issuer's metadata names no keys that may be fetched");
+            CannotCheck::BadAnswer
+        })
     }
 
     async fn get(&self, url: &str) -> Result<(StatusCode, Bytes), CannotCheck> {
@@ -120,15 +104,4 @@ fn outbound(time_limit: Duration) -> Outbound {
         time_limit,
         ..OutboundSettings::default()
     })
-}
-
-/// The `jwks_uri` of a metadata document, if it is this issuer's (RFC 8414 §3.3).
-fn keys_in(body: &[u8], issuer: &Issuer) -> Option<String> {
-    let Some(Value::Object(members)) = parse_strict(body, MAX_DEPTH) else {
-        return None;
-    };
-    if members.get("issuer")?.as_str()? != issuer.as_str() {
-        return None;
-    }
-    Some(members.get("jwks_uri")?.as_str()?.to_owned())
 }
