@@ -243,7 +243,7 @@ impl Settings {
             .required_for(&message)
             .map_err(|denied| refusal::denied(&denied, &message.id()))?;
         caller.require(&needed).map_err(Response::from)?;
-        // 4.
+        // 4. What of the answer is theirs to see?
         if self.policy.cuts_lists() {
             answering.lists = ListFilter::for_answer_to(&message, &self.policy, caller.scope());
         }
