@@ -173,7 +173,7 @@ impl Protect {
             &*opened.store,
             &gateway.doorway.resource,
             gateway.name(),
-            gateway.doorway.authority.scopes(),
+            &gateway.doorway.authority.described(gateway.found.as_ref().ok()),
         )
         .await?;
         gateway.store = Some(opened.store.clone());

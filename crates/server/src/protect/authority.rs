@@ -122,6 +122,17 @@ fn rule_of(rule: &config::ToolRule) -> Rule {
     }
 }
 
+/// The first few of many names, and the number of the rest.
+fn in_short(names: &[&str]) -> String {
+    const SHOWN: usize = 6;
+    let shown = &names[..names.len().min(SHOWN)];
+    let shown = OneLine::long(&shown.join(", ")).to_string();
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// A star in a name would make its rule speak of others.
 fn has_rule_of_its_own(tool: &Tool) -> bool {
     !tool.name.contains('*')
@@ -188,9 +199,28 @@ impl Authority {
         })
     }
 
-    /// What can be allowed.
-    pub(crate) fn scopes(&self) -> &[ScopeDescription] {
-        &self.scopes
+    /// What can be allowed, in words for the person who allows it: ours are followed by the names of the tools, which tell
+    /// more; the operator's stand as they are.
+    pub(crate) fn described(&self, found: Option<&Found>) -> Vec<ScopeDescription> {
+        let with_tools = |one: &ScopeDescription| {
+            let is_ours =
+                |reach: &Reach| one.token.as_str() == reach.scope() && one.description == reach.description();
+            let tools = found.map(|found| &*found.tools).unwrap_or_default();
+            let names: Vec<&str> = tools
+                .iter()
+                .filter(|tool| {
+                    self.needs(tool)
+                        .is_some_and(|scope| scope.to_string() == one.token.as_str())
+                })
+                .map(|tool| &*tool.name)
+                .collect();
+            let mut one = one.clone();
+            if Reach::ALL.iter().any(is_ours) && !names.is_empty() {
+                one.description = format!("{}: {}", one.description, in_short(&names));
+            }
+            one
+        };
+        self.scopes.iter().map(with_tools).collect()
     }
 
     /// What every request needs.
@@ -448,6 +478,32 @@ mod tests {
         for unheard_of in ["new", "READ", "read ", "*", "rea*"] {
             assert_eq!(needed(&policy, unheard_of), widest, "{unheard_of}");
         }
+    }
+
+    #[test]
+    fn a_person_reads_the_names_of_the_tools_behind_our_words_and_the_operators_words_as_they_are() {
+        let mut authority = authority(Vec::new());
+        "Write notes".clone_into(&mut authority.scopes[1].description);
+        let mut tools: Vec<Tool> = (1..=8)
+            .map(|number| tool(&format!("read_{number}"), Some(true), None))
+            .collect();
+        tools.push(tool("write\u{1b}", None, Some(false)));
+        tools.push(tool("burn\n(harmless)", None, None));
+        let words = |found: Option<&Found>| -> Vec<String> {
+            let described = authority.described(found);
+            described.into_iter().map(|one| one.description).collect()
+        };
+        assert_eq!(
+            words(Some(&found(&tools))),
+            [
+                "Use tools that only read: read_1, read_2, read_3, read_4, read_5, read_6 and 2 more",
+                "Write notes",
+                "Use tools that may delete or overwrite things, or do not say what they do: burn (harmless)",
+            ]
+        );
+        let ours = "Use tools that only read";
+        assert_eq!(words(None)[0], ours);
+        assert_eq!(words(Some(&found(&[])))[0], ours);
     }
 
     /// The lines at the start, the consent and the policy say the same.

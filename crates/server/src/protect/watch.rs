@@ -94,6 +94,12 @@ impl Watch {
         match self.doorway.hang(Some(&found)) {
             Ok(hung) => {
                 tracing::info!(tools = found.tools.len(), "the MCP server's tools were read anew");
+                if self.known.is_none() {
+                    // What the start could not say.
+                    for line in self.doorway.authority.lines(&found) {
+                        tracing::info!(line, "the MCP server has");
+                    }
+                }
                 self.door.replace(hung);
             }
             Err(error) => {
@@ -103,8 +109,8 @@ impl Watch {
         }
         if let Some(store) = &self.store {
             let name = self.doorway.name.as_deref().or(found.name.as_deref());
-            let scopes = self.doorway.authority.scopes();
-            if let Err(error) = register(&**store, &self.doorway.resource, name, scopes).await {
+            let scopes = self.doorway.authority.described(Some(&found));
+            if let Err(error) = register(&**store, &self.doorway.resource, name, &scopes).await {
                 tracing::warn!(%error, "the store cannot be told of the MCP server's name");
             }
         }
