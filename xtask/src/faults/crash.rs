@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::checker;
 use super::history::{Answer, History};
-use super::house::{House, StoreKind};
+use super::house::{House, StoreKind, panics};
 use super::load::{About, Worker};
 use super::random::Random;
 use crate::crowd::caller::Caller;
@@ -112,7 +112,7 @@ async fn rounds(house: &mut House, times: u32, mut random: Random) -> Result<Tal
 
         let events = history.events();
         let violations = checker::check(&events);
-        let panics = house.server.output().text().matches("panicked at").count();
+        let panics = panics(std::slice::from_ref(&house.server));
         println!(
             "round {round}: killed after {} ms; {answered} answers, {open} exchanges without one; \
              back after {} ms; {checked} tokens asked about; {} violations, {panics} panics",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use mcp_authflow_testkit::server::{Store, TestServer};
 use mcp_authflow_testkit::service::postgres::PrivatePostgres;
 
@@ -20,6 +20,38 @@ pub(crate) enum StoreKind {
     Postgres,
 }
 
+impl StoreKind {
+    /// What a server is told of its store, and the database that is to be kept until it has ended.
+    pub(super) fn start(self) -> Result<(Store, Option<PrivatePostgres>)> {
+        Ok(match self {
+            Self::Memory => (Store::Memory, None),
+            Self::Sqlite => (Store::Sqlite, None),
+            Self::Postgres => {
+                provide::postgres::provide()?;
+                let postgres = PrivatePostgres::start(true)?;
+                (Store::Postgres(postgres.url().to_owned()), Some(postgres))
+            }
+        })
+    }
+
+    /// Refuses more nodes than can share it.
+    pub(super) fn check_nodes(self, nodes: usize) -> Result<()> {
+        ensure!(
+            nodes == 1 || self == Self::Postgres,
+            "several nodes need --store postgres"
+        );
+        Ok(())
+    }
+}
+
+/// How often these servers say that they panicked.
+pub(super) fn panics(nodes: &[TestServer]) -> usize {
+    nodes
+        .iter()
+        .map(|node| node.output().text().matches("panicked at").count())
+        .sum()
+}
+
 /// A running server and the database beneath it.
 pub(super) struct House {
     // Dropped in this order: first the server ends, then its database.
@@ -30,15 +62,7 @@ pub(super) struct House {
 impl House {
     /// Starts a server with one person for each of `people` tasks.
     pub(super) fn start(binary: PathBuf, kind: StoreKind, people: usize) -> Result<Self> {
-        let (store, postgres) = match kind {
-            StoreKind::Memory => (Store::Memory, None),
-            StoreKind::Sqlite => (Store::Sqlite, None),
-            StoreKind::Postgres => {
-                provide::postgres::provide()?;
-                let postgres = PrivatePostgres::start(true)?;
-                (Store::Postgres(postgres.url().to_owned()), Some(postgres))
-            }
-        };
+        let (store, postgres) = kind.start()?;
         let server = TestServer::builder()
             .binary(binary)
             .store(store)

@@ -17,16 +17,15 @@ use axum::routing::post;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use mcp_authflow_resource::ProtectedResource;
 use mcp_authflow_resource::verify::{JwtVerifier, KeyTimes};
-use mcp_authflow_testkit::server::{Store, TestServer};
+use mcp_authflow_testkit::server::TestServer;
 use mcp_authflow_testkit::service::postgres::PrivatePostgres;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::house::StoreKind;
+use super::house::{StoreKind, panics};
 use super::random::Random;
 use crate::crowd::caller::{Answer, Caller};
 use crate::crowd::{RESOURCE, SCOPE, bootstrap, username};
-use crate::provide;
 use crate::tally::Tally;
 use crate::workspace::{Profile, build_server};
 
@@ -80,10 +79,7 @@ pub(crate) struct Arguments {
 
 /// Rotates under load; it counts as one test.
 pub(crate) fn run(arguments: &Arguments) -> Result<Tally> {
-    ensure!(
-        arguments.nodes == 1 || arguments.store == StoreKind::Postgres,
-        "several nodes need --store postgres"
-    );
+    arguments.store.check_nodes(arguments.nodes)?;
     ensure!(
         arguments.store != StoreKind::Memory,
         "keys are rotated from the command line, which reaches no memory"
@@ -99,11 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Tally> {
         .build()?;
     let began = Instant::now();
     let seen = runtime.block_on(house.rotate_under_load(arguments))?;
-    let panics: usize = house
-        .nodes
-        .iter()
-        .map(|node| node.output().text().matches("panicked at").count())
-        .sum();
+    let panics = panics(&house.nodes);
     println!(
         "{} rotations{} of {} on {:?}, {} nodes, resource server {:?}, {} callers, {:.0} s: {} tokens by {} keys, {} calls: \
          {} REFUSED {:?}; {} token requests failed {:?}; {panics} panics",
@@ -154,13 +146,7 @@ struct House {
 
 impl House {
     fn start(arguments: &Arguments, binary: &Path) -> Result<Self> {
-        let (store, postgres) = if arguments.store == StoreKind::Postgres {
-            provide::postgres::provide()?;
-            let postgres = PrivatePostgres::start(true)?;
-            (Store::Postgres(postgres.url().to_owned()), Some(postgres))
-        } else {
-            (Store::Sqlite, None)
-        };
+        let (store, postgres) = arguments.store.start()?;
         let line = "name = \"Under load\"";
         let format = format!(
             "{line}\naccess_token_format = \"jwt\"\nsigning_algorithm = \"{}\"",

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use mcp_authflow_jose::{Algorithm, SigningKey};
-use mcp_authflow_testkit::server::{Store, TestServer};
+use mcp_authflow_testkit::server::TestServer;
 use mcp_authflow_testkit::service::postgres::PrivatePostgres;
 use mcp_authflow_testkit::service::redis::PrivateRedis;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::house::StoreKind;
+use super::house::{StoreKind, panics};
 use crate::crowd::caller::Caller;
 use crate::crowd::{APP, RESOURCE, SCOPE, bootstrap, username};
 use crate::provide;
@@ -93,10 +93,7 @@ pub(crate) struct Arguments {
 
 /// Runs one race; it counts as one test.
 pub(crate) fn run(arguments: &Arguments) -> Result<Tally> {
-    ensure!(
-        arguments.nodes == 1 || arguments.store == StoreKind::Postgres,
-        "several nodes need --store postgres"
-    );
+    arguments.store.check_nodes(arguments.nodes)?;
     ensure!(
         !arguments.flush || arguments.redis != Redis::Off,
         "--flush needs --redis"
@@ -111,11 +108,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Tally> {
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(crowd.race(arguments))?;
-    let panics: usize = crowd
-        .nodes
-        .iter()
-        .map(|node| node.output().text().matches("panicked at").count())
-        .sum();
+    let panics = panics(&crowd.nodes);
     println!(
         "{:?} on {:?}, {} nodes, Redis {:?}{}: {} raced by {} callers: {} won by one, {} by none, {} BY SEVERAL; answers {:?}; {panics} panics",
         arguments.what,
@@ -181,15 +174,7 @@ type Form = Vec<(&'static str, String)>;
 
 impl Crowd {
     fn start(arguments: &Arguments, binary: &Path) -> Result<Self> {
-        let (store, postgres) = match arguments.store {
-            StoreKind::Memory => (Store::Memory, None),
-            StoreKind::Sqlite => (Store::Sqlite, None),
-            StoreKind::Postgres => {
-                provide::postgres::provide()?;
-                let postgres = PrivatePostgres::start(true)?;
-                (Store::Postgres(postgres.url().to_owned()), Some(postgres))
-            }
-        };
+        let (store, postgres) = arguments.store.start()?;
         let redis = if arguments.redis == Redis::Off {
             None
         } else {
