@@ -136,6 +136,13 @@ where
     }
 }
 
+/// A request's body, as far as it has been read here.
+enum Sent<B> {
+    Read(Bytes),
+    /// A layer outside has read it and left what is in it.
+    Unread(B),
+}
+
 impl FrictionLayer {
     /// Lets a request on, with the answers to those of its calls that are left out; or answers it.
     async fn admit<B>(&self, request: Request<B>) -> Result<(Request<B>, Vec<String>), Response<Bytes>>
@@ -149,12 +156,12 @@ impl FrictionLayer {
         }
         // 2. What is called.
         let (mut parts, body) = request.into_parts();
-        let (message, read, body) = if let Some(message) = parts.extensions.get::<JsonRpc>() {
-            (message.clone(), None, Some(body))
+        let (message, body) = if let Some(message) = parts.extensions.get::<JsonRpc>() {
+            (message.clone(), Sent::Unread(body))
         } else {
             let read = json_rpc::read(&parts.headers, body, self.max_body_bytes).await;
             let (body, message) = read.map_err(not_json_rpc)?;
-            (message, Some(body), None)
+            (message, Sent::Read(body))
         };
         // 3. Which of it may run.
         let caller = parts.extensions.get::<Caller>().cloned();
@@ -165,9 +172,9 @@ impl FrictionLayer {
             }
         }
         if refused.is_empty() {
-            let body = match (read, body) {
-                (Some(read), _) => B::from(read),
-                (None, body) => body.unwrap_or_else(|| B::from(Bytes::new())),
+            let body = match body {
+                Sent::Read(bytes) => B::from(bytes),
+                Sent::Unread(body) => body,
             };
             return Ok((Request::from_parts(parts, body), Vec::new()));
         }
@@ -180,13 +187,12 @@ impl FrictionLayer {
                 .next()
                 .map_or_else(accepted, |answer| json_answer(answer.into())));
         }
-        let body = match (read, body) {
-            (Some(read), _) => read,
-            (None, Some(body)) => {
+        let body = match body {
+            Sent::Read(bytes) => bytes,
+            Sent::Unread(body) => {
                 let read = json_rpc::read(&parts.headers, body, self.max_body_bytes).await;
                 read.map_err(not_json_rpc)?.0
             }
-            (None, None) => Bytes::new(),
         };
         let rest = batch::without(&body, &positions)
             .ok_or(NotJsonRpc::NotJson)
