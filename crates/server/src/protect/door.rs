@@ -60,7 +60,7 @@ impl Doorway {
     pub(crate) fn hang(&self, found: Option<&Found>) -> anyhow::Result<Hung> {
         let mut builder = self
             .builder()
-            .verify_with(Shared(self.verifier.clone()))
+            .verify_with(self.verifier.clone())
             .require_scope(self.authority.base().to_string())
             .ask_first_for(self.authority.first(found).to_string())
             .scopes([self.authority.useful(found).to_string()]);
@@ -284,16 +284,6 @@ fn until(response: Response, mut ending: watch::Receiver<bool>) -> Response {
         };
         Body::from_stream(body.into_data_stream().take_until(Box::pin(ended)))
     })
-}
-
-/// The verifier of every door that is hung.
-struct Shared(Arc<dyn TokenVerifier>);
-
-#[async_trait::async_trait]
-impl TokenVerifier for Shared {
-    async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
-        self.0.verify(token).await
-    }
 }
 
 /// Knows one pass, made at the start and never written anywhere.
