@@ -49,7 +49,8 @@ impl Caller {
     }
 
     /// On whose behalf the client calls: the person's stable identifier at the authorization server, or the client's own
-    /// id for `client_credentials`. Key what you keep by this.
+    /// id for `client_credentials`. Key what you keep by this, together with [`issuer`](Self::issuer) where several are
+    /// trusted.
     pub fn subject(&self) -> Option<&str> {
         self.token.subject.as_deref()
     }

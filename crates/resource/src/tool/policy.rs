@@ -421,22 +421,21 @@ mod tests {
 
     /// Whoever lists ten thousand tools asks about each: that is not to be the square of it.
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
-    fn a_policy_for_many_tools_is_quick() {
+    fn a_tool_is_judged_by_its_own_rules_however_many_others_there_are() {
         let names: Vec<String> = (0..10_000).map(|number| format!("tool_{number}")).collect();
         let rules = names.iter().map(|name| Rule::tool(name).requires("write"));
         let policy = policy(rules)
             .rule(Rule::tool("tool_7*").requires("more"))
             .build()
             .unwrap();
-        let started = std::time::Instant::now();
+        let looked_at = |name: &str| policy.rules_for(Some(name)).count();
+        assert!(names.iter().all(|name| looked_at(name) == 2));
         let write = Scope::parse("write").unwrap();
         let seen = names
             .iter()
             .filter(|name| policy.may_see("tools/call", name, &write))
             .count();
         assert_eq!(seen, 10_000 - 1_111);
-        assert!(started.elapsed() < std::time::Duration::from_secs(2));
     }
 
     #[test]
