@@ -21,7 +21,8 @@
 //! 1. Its body is read whole, strictly, up to 4 MiB.
 //! 2. What a client says of its identity is taken out, and what we say is put into each request's `_meta`.
 //! 3. `initialize` starts a child; everything else finds one, by session id or by caller.
-//! 4. The child's answer goes back as JSON when it comes at once, else as a stream of events.
+//! 4. Without sessions, headers that repeat arguments must say the same, as far as the child has told which do.
+//! 5. The child's answer goes back as JSON when it comes at once, else as a stream of events.
 //!
 //! A connection that breaks cancels nothing, as the versions with sessions want it: the answer waits, and a GET with
 //! `Last-Event-ID` fetches it. Without sessions there is no coming back, and a client that leaves has cancelled.
