@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
-use axum::{Json, Router, middleware, response::IntoResponse, routing::get};
+use axum::{Router, middleware, response::IntoResponse, routing::get};
 use clap::Args;
 use futures_util::{
     FutureExt as _,
@@ -212,7 +212,7 @@ async fn beside_other_issuer(
 ) -> anyhow::Result<()> {
     let verifier = Arc::new(OtherIssuer::new(&issuer, config.protect.introspection.take())?);
     let key = Arc::new(OwnKey::open(&config.data_dir, origin(&config))?);
-    let key_set = key.key_set();
+    let key_set = key.key_set().to_string();
     let keys = Keys {
         session_key: key.digest(SESSIONS)?,
         signer: key,
@@ -229,8 +229,11 @@ async fn beside_other_issuer(
         "/jwks",
         get(async move || {
             (
-                [(header::CACHE_CONTROL, "public, max-age=300")],
-                Json(key_set.clone()),
+                [
+                    (header::CONTENT_TYPE, "application/jwk-set+json"),
+                    (header::CACHE_CONTROL, "public, max-age=300"),
+                ],
+                key_set.clone(),
             )
         }),
     );

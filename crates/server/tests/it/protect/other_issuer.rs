@@ -98,6 +98,8 @@ async fn people_sign_in_at_the_other_server_and_it_is_asked_about_every_token() 
         (&json!(gateway.origin), &json!(upstream.url()))
     );
     assert_eq!(claims["username"], "alice");
+    let keys = gateway.ask(Method::GET, "/jwks").await;
+    assert_eq!(keys.headers()["content-type"], "application/jwk-set+json");
 
     // Nothing of an authorization server is here.
     for path in [
