@@ -46,7 +46,8 @@ pub struct Ports {
     pub entropy: Arc<dyn Entropy>,
     /// The audit trail.
     pub audit: Arc<dyn Audit>,
-    /// The server's own key. It keys user codes in the store and seals the keys that sign: the same on every node, and for as long as codes live.
+    /// The server's own key. It keys user codes in the store and seals the keys that sign: the same on every node, and for
+    /// as long as the store lives. With another one no JWT is signed.
     pub key: ServerKey,
     /// The limiter.
     pub rate_limit: Arc<dyn RateLimit>,

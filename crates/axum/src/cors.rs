@@ -1,5 +1,5 @@
-//! Which endpoints scripts on other sites may call: metadata, the key set, token, registration, revocation and device authorization,
-//! none of which looks at cookies. Never authorize and the pages; introspection is for servers.
+//! Which endpoints scripts on other sites may call: metadata, the key set, token, registration, revocation and device
+//! authorization, none of which looks at cookies. Never authorize and the pages; introspection is for servers.
 //!
 //! A handler marks its answer with [`open`]; the router's outermost layer, [`decide`], says to whom it is readable.
 

@@ -1,8 +1,8 @@
 //! The command line: one verb a file.
 //!
-//! Verbs other than `serve` and `protect` open the database directly, also beside a running server. What they change is noted in the
-//! audit trail, on standard error; what they were asked for goes to standard output. Exit codes: 0 done, 1 refused,
-//! 2 usage or configuration.
+//! Verbs other than `serve` and `protect` open the database directly, also beside a running server. What they change is
+//! noted in the audit trail, on standard error; what they were asked for goes to standard output. Exit codes: 0 done, 1
+//! refused, 2 usage or configuration.
 
 pub(crate) mod client;
 mod config;

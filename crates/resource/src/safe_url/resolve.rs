@@ -123,8 +123,8 @@ impl SafeUrl {
             .collect())
     }
 
-    /// A resolver for `HttpConnector::new_with_resolver` that knows this URL's host only, and hands out its addresses only when
-    /// all of them are allowed.
+    /// A resolver for `HttpConnector::new_with_resolver` that knows this URL's host only, and hands out its addresses only
+    /// when all of them are allowed.
     pub fn resolver(&self) -> CheckedResolver {
         CheckedResolver {
             url: Arc::new(self.clone()),
