@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName};
+use mcp_authflow_resource::tool::decode_header_value;
 use serde_json::Value;
 
 use super::message::{Members, method};
@@ -74,7 +74,7 @@ impl ParamHeaders {
             let said = match (values.next(), values.next()) {
                 (None, _) => None,
                 (Some(value), None) => {
-                    let said = value.to_str().ok().and_then(decode);
+                    let said = value.to_str().ok().and_then(decode_header_value);
                     Some(said.ok_or_else(|| Mismatch::Malformed(header.clone()))?)
                 }
                 _ => return Err(Mismatch::Malformed(header.clone())),
@@ -129,17 +129,6 @@ fn is_same(said: &str, argument: &Value) -> bool {
             said == argument.to_string() || (number.is_some() && said.parse().ok() == number)
         }
         Value::Null | Value::Array(_) | Value::Object(_) => false,
-    }
-}
-
-/// The value as it was meant: `=?base64?…?=` holds what a header cannot.
-fn decode(value: &str) -> Option<String> {
-    let packed = value
-        .strip_prefix("=?base64?")
-        .and_then(|value| value.strip_suffix("?="));
-    match packed {
-        None => Some(value.to_owned()),
-        Some(packed) => String::from_utf8(STANDARD.decode(packed).ok()?).ok(),
     }
 }
 

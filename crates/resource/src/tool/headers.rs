@@ -73,7 +73,7 @@ pub(super) fn check(headers: &HeaderMap, message: &JsonRpc) -> Result<(), Mismat
     let needs_name = matches!(call.method(), "tools/call" | "prompts/get" | "resources/read");
     match (name, call.name()) {
         (None, _) if is_required && needs_name => Err(Mismatch::Missing("Mcp-Name")),
-        (Some(name), Some(of_body)) => match decode(name) {
+        (Some(name), Some(of_body)) => match decode_header_value(name) {
             None => Err(Mismatch::Malformed("Mcp-Name")),
             Some(name) if name != of_body => Err(Mismatch::Differs("Mcp-Name")),
             Some(_) => Ok(()),
@@ -102,8 +102,17 @@ fn single<'a>(headers: &'a HeaderMap, name: &str, shown: &'static str) -> Result
     }
 }
 
-/// The value as it was meant: `=?base64?…?=` holds what a header cannot.
-fn decode(value: &str) -> Option<String> {
+/// A header's value as it was meant (MCP 2026-07-28, transports): `=?base64?…?=` holds what a header cannot; any other
+/// text is itself. `None` when what stands there is no base64, or no text.
+///
+/// ```
+/// use mcp_authflow_resource::tool::decode_header_value;
+///
+/// assert_eq!(decode_header_value("add_note").as_deref(), Some("add_note"));
+/// assert_eq!(decode_header_value("=?base64?w7xiZXI=?=").as_deref(), Some("über"));
+/// assert_eq!(decode_header_value("=?base64?!?="), None);
+/// ```
+pub fn decode_header_value(value: &str) -> Option<String> {
     let packed = value
         .strip_prefix("=?base64?")
         .and_then(|value| value.strip_suffix("?="));

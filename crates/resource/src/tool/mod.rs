@@ -26,6 +26,7 @@ mod refusal;
 mod rule;
 
 pub use body::ToolBody;
+pub use headers::decode_header_value;
 pub use layer::{AuthorizeTools, AuthorizedTools};
 pub use pattern::{ArgumentPattern, matches};
 pub use policy::{Denied, InvalidToolPolicy, ToolPolicy, ToolPolicyBuilder, Unlisted};
