@@ -55,10 +55,7 @@ impl Owner {
             issuer: caller.token().issuer.clone(),
             subject: caller.subject().map(str::to_owned),
             client_id: caller.client_id().map(|id| ClientId::as_str(id).to_owned()),
-            username: caller
-                .username()
-                .filter(|_| caller.subject().is_none())
-                .map(str::to_owned),
+            username: caller.name_in_place_of_subject().map(str::to_owned),
         }
     }
 

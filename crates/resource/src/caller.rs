@@ -67,6 +67,15 @@ impl Caller {
         self.token.resource.as_deref()
     }
 
+    /// What tells people apart whose subject is not known: introspection need not tell it (RFC 7662 §2.2), and one client
+    /// serves many people. `None` where there is a subject.
+    ///
+    /// # Security
+    /// Whatever belongs to a caller from request to request is kept by issuer, subject, client, and this (M-127).
+    pub fn name_in_place_of_subject(&self) -> Option<&str> {
+        self.username().filter(|_| self.subject().is_none())
+    }
+
     /// The person's name, for showing. It may change; see [`subject`](Self::subject).
     pub fn username(&self) -> Option<&str> {
         self.token.username.as_deref()
@@ -288,6 +297,19 @@ mod tests {
     }
 
     /// RP-19
+    /// M-127
+    #[test]
+    fn a_name_stands_in_only_where_there_is_no_subject() {
+        let named = |subject: Option<&str>| {
+            let mut token = VerifiedToken::clone(caller("").token());
+            token.subject = subject.map(str::to_owned);
+            token.username = Some("alice".to_owned());
+            Caller::admit(token, Arc::new(Challenge::bearer("https://rs.test/prm")))
+        };
+        assert_eq!(named(None).name_in_place_of_subject(), Some("alice"));
+        assert_eq!(named(Some("u1")).name_in_place_of_subject(), None);
+    }
+
     #[test]
     fn a_client_that_calls_for_itself_is_told_from_one_that_calls_for_a_person() {
         assert!(!caller("").is_the_client_itself());

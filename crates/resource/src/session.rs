@@ -69,8 +69,7 @@ impl SessionKey {
             append(&mut text, part.map(str::as_bytes));
         }
         if token.subject.is_none() {
-            // Introspection need not tell it (RFC 7662 §2.2), and many people come through one client.
-            append(&mut text, token.username.as_deref().map(str::as_bytes));
+            append(&mut text, caller.name_in_place_of_subject().map(str::as_bytes));
         }
         CallersIds {
             key: self.clone(),
