@@ -7,10 +7,11 @@
 //! | `screens` | every page in a real browser: pictures and checks |
 //! | `vectors` | the observed behaviour of the Python packages, case by case |
 //! | `side-by-side` | the Python package of the same name beside our part, on one database |
-//! | `coverage --seed` | which test shows which row of that behaviour |
+//! | `coverage` | which test shows which row of what MCP asks for; `--seed`: of that behaviour |
 //! | `lint` | format, clippy, docs, licences, arrows, committed files |
 //! | `readme` | runs README.md's commands word for word |
 //! | `faults` | kills the server under load and checks what must hold |
+//! | `namespace` | the server in a network of its own: whom it can be made to dial |
 //! | `bench` | what a request costs, beside a bare axum server |
 //! | `provide` | finds or installs what the tests need |
 
@@ -22,6 +23,7 @@ mod crowd;
 mod faults;
 mod judge;
 mod lint;
+mod namespace;
 mod provide;
 mod readme;
 mod side_by_side;
@@ -61,7 +63,7 @@ enum Verb {
     Vectors(vectors::Arguments),
     /// Runs the Python package of the same name beside our part, on one database
     SideBySide,
-    /// Says which test shows which row of the observed behaviour; a row without one fails
+    /// Says which test shows which row of what MCP asks for; a row without one fails
     Coverage(coverage::Arguments),
     /// Runs the commands of README.md word for word
     Readme,
@@ -71,6 +73,11 @@ enum Verb {
         #[command(subcommand)]
         fault: faults::Fault,
     },
+    /// Runs the server in a network of its own and judges whom it can be made to dial
+    Namespace(namespace::Arguments),
+    /// The run inside that network
+    #[command(hide = true)]
+    InsideNamespace(namespace::Inside),
     /// Measures what a request costs, beside a bare axum server
     Bench(bench::Arguments),
     /// The server that the bench compares with: parses the form, answers a constant
@@ -111,6 +118,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Coverage(arguments) => coverage::run(&arguments).map(closing_line),
         Verb::Readme => readme::run().map(closing_line),
         Verb::Faults { fault } => faults::run(&fault).map(closing_line),
+        Verb::Namespace(arguments) => namespace::run(&arguments).map(closing_line),
+        Verb::InsideNamespace(arguments) => namespace::run_inside(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::BareAxum { listen } => bench::bare_axum::run(listen).map(|()| ExitCode::SUCCESS),
         Verb::McpServer(arguments) => bench::mcp_server::run(&arguments).map(|()| ExitCode::SUCCESS),

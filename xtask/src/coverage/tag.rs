@@ -14,7 +14,15 @@ pub(super) struct Test {
     /// Below the workspace's folder.
     file: String,
     name: String,
+    /// Of every table.
     pub(super) rows: Vec<String>,
+}
+
+impl Test {
+    /// The rows of the table whose numbers begin so.
+    pub(super) fn rows_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a String> {
+        self.rows.iter().filter(move |row| row.starts_with(kind))
+    }
 }
 
 impl fmt::Display for Test {
@@ -73,17 +81,22 @@ fn tests_in(file: &str, text: &str) -> Vec<Test> {
     tests
 }
 
-/// `S-041`, `S-041, S-042`, `S-041: what it is about`; a number in the middle of a sentence is no claim.
+/// `S-041`, `S-041, M-042`, `M-041: what it is about`; a number in the middle of a sentence is no claim. Other tags, such
+/// as `CR-02`, `RU-02 to RU-16` and `P5`, may stand before it.
 fn rows_in(doc: &str) -> Vec<String> {
     let mut rows = Vec::new();
-    for word in doc.split([' ', ',']).filter(|word| !word.is_empty()) {
-        let word = word.trim_end_matches([':', ';', '.']);
-        let is_row = word
-            .strip_prefix("S-")
-            .is_some_and(|number| number.len() == 3 && number.bytes().all(|b| b.is_ascii_digit()));
-        let is_other_tag = word
-            .split_once('-')
-            .is_some_and(|(area, number)| area.len() <= 3 && number.bytes().all(|b| b.is_ascii_digit()));
+    for word in doc.split([' ', ',', ';']).filter(|word| !word.is_empty()) {
+        let word = word.trim_end_matches([':', '.']);
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let is_row = ["S-", "M-"].iter().any(|kind| {
+            word.strip_prefix(kind)
+                .is_some_and(|number| number.len() == 3 && is_number(number))
+        });
+        let is_other_tag = word == "to"
+            || word.strip_prefix('P').is_some_and(is_number)
+            || word
+                .split_once('-')
+                .is_some_and(|(area, number)| area.len() <= 3 && is_number(number));
         if is_row {
             rows.push(word.to_owned());
         } else if !is_other_tag {
@@ -116,7 +129,7 @@ mod tests {
     fn a_test_is_tagged_by_the_doc_comment_right_above_it() {
         let text = "
             /// S-001
-            /// CR-02, S-002: the origin
+            /// CR-02 to CR-04, P5, S-002; M-003: the origin
             #[tokio::test(flavor = \"multi_thread\")]
             async fn tagged() {}
 
@@ -143,7 +156,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                ("tagged".to_owned(), row(&["S-001", "S-002"])),
+                ("tagged".to_owned(), row(&["S-001", "S-002", "M-003"])),
                 ("untagged".to_owned(), row(&[])),
                 ("below_something_else".to_owned(), row(&[])),
                 ("mentioned".to_owned(), row(&[])),

@@ -21,7 +21,7 @@ use crate::tally::Tally;
 pub(crate) enum Layer {
     /// Which crate may depend on which (DESIGN of the house, a table in `arrows.rs`).
     Arrows,
-    /// Which test shows which row of the Python packages' observed behaviour.
+    /// Which test shows which row of what MCP asks for, and of the Python packages' observed behaviour.
     Coverage,
     /// Everything that `cargo test` runs, store contracts on real databases included.
     Unit,
@@ -37,6 +37,8 @@ pub(crate) enum Layer {
     Screens,
     /// A short run of every fault, on SQLite and on PostgreSQL.
     Faults,
+    /// The server in a network of its own: whom it can be made to dial.
+    Namespace,
     /// The commands of README.md, word for word.
     Readme,
 }
@@ -52,6 +54,7 @@ impl Layer {
         Self::SideBySide,
         Self::Screens,
         Self::Faults,
+        Self::Namespace,
         Self::Readme,
     ];
 
@@ -72,6 +75,7 @@ impl Layer {
             Self::SideBySide => crate::side_by_side::run(),
             Self::Screens => crate::judge::screens::run_check(),
             Self::Faults => crate::faults::run_short(),
+            Self::Namespace => crate::namespace::run_all(),
             Self::Readme => crate::readme::run(),
         }
     }
