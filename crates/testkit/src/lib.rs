@@ -5,6 +5,7 @@ pub mod browser;
 pub mod cast;
 pub mod chromium;
 pub mod contract;
+pub mod document_host;
 pub mod failing_store;
 pub mod manual_clock;
 pub mod params;
