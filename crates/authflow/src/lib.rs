@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`endpoint`] | one endpoint a file |
 //! | [`grant`] | one grant a file: `Params`, `decide` (pure), `run` |
+//! | [`client`] | where clients come from that nobody wrote down: their metadata documents |
 //! | [`client_auth`] | one client authentication method a file |
 //! | [`record`] | what is kept |
 //! | [`port`] | what is asked of the outside: store, clock, randomness, audit, limiter |
@@ -29,6 +30,7 @@
 //! `mcp-authflow-axum` puts HTTP around it, `mcp-authflow-sqlite` and `mcp-authflow-postgres` keep its state.
 
 mod access_token;
+pub mod client;
 pub mod client_auth;
 pub mod endpoint;
 pub mod grant;

@@ -31,7 +31,9 @@ pub mod signing_key;
 pub mod user;
 
 pub use access_token::AccessTokenRecord;
-pub use client::{Client, ClientKeys, ClientOrigin, ClientProfile, RedirectTarget};
+pub use client::{
+    Client, ClientKeys, ClientOrigin, ClientProfile, DocumentCopy, DocumentSource, RedirectTarget,
+};
 pub use device_code::{DeviceCodeRecord, DeviceRequest};
 pub use grant::{CodeBinding, Grant, GrantId, GrantedResource};
 pub use imported_token::{ForeignGrant, ImportedToken};

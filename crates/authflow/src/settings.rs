@@ -6,7 +6,7 @@ use mcp_authflow_types::{Issuer, Resource, Scope, cors::AllowedOrigins, pkce::Me
 
 use crate::client_auth::private_key_jwt::AssertionPolicy;
 
-use crate::registration::InitialAccessTokens;
+use crate::{client::trust::DomainTrust, registration::InitialAccessTokens};
 
 /// The server's settings. [`Settings::new`] gives every default.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Settings {
     pub allowed_origins: AllowedOrigins,
     /// Dynamic client registration (RFC 7591).
     pub registration: RegistrationSettings,
+    /// Clients that describe themselves in a document at the URL that is their identifier.
+    pub client_documents: ClientDocumentSettings,
     /// How often things may be tried.
     pub limits: Limits,
     /// The keys that sign tokens.
@@ -190,6 +192,46 @@ impl Default for RegistrationSettings {
     }
 }
 
+/// Client metadata documents (draft-ietf-oauth-client-id-metadata-document). What else is yours to decide, a
+/// [`Policy`](crate::port::Policy) does.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientDocumentSettings {
+    /// Whether a client may name a document. Default: yes. When not, none is fetched, and clients that came this way are
+    /// unknown.
+    pub enabled: bool,
+    /// Whose documents count. Default: [`DomainTrust::Open`].
+    pub trust: DomainTrust,
+    /// The shortest time that a copy counts without asking its host again, whatever the host says. Whole seconds. Default
+    /// 30 s.
+    pub min_age: Duration,
+    /// The longest, likewise. Whole seconds. Default 24 h.
+    pub max_age: Duration,
+    /// How long after it was fetched a copy still stands in, for clients that were let in before, while the document's host
+    /// cannot be asked. Whole seconds. Default 7 d; 0 is never.
+    pub last_good: Duration,
+    /// How many documents one address (IPv6: one /64) may have fetched in an hour. Copies that count cost nothing.
+    /// Default 60.
+    pub per_address_per_hour: u32,
+    /// How often one host may be asked in an hour, whoever caused it. Default 600.
+    pub per_host_per_hour: u32,
+}
+
+impl Default for ClientDocumentSettings {
+    fn default() -> Self {
+        const DAY: u64 = 24 * 60 * 60;
+        Self {
+            enabled: true,
+            trust: DomainTrust::Open,
+            min_age: Duration::from_secs(30),
+            max_age: Duration::from_secs(DAY),
+            last_good: Duration::from_secs(7 * DAY),
+            per_address_per_hour: 60,
+            per_host_per_hour: 600,
+        }
+    }
+}
+
 impl Settings {
     /// The defaults for an issuer.
     pub fn new(issuer: Issuer) -> Self {
@@ -205,6 +247,7 @@ impl Settings {
             allowed_origins: AllowedOrigins::any(),
             limits: Limits::default(),
             registration: RegistrationSettings::default(),
+            client_documents: ClientDocumentSettings::default(),
             keys: KeySettings::default(),
         }
     }

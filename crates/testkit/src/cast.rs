@@ -20,8 +20,8 @@ use mcp_authflow::{
     record::{AccessTokenFormat, Client, ClientOrigin, ClientProfile, ResourceRecord, ScopeDescription},
 };
 use mcp_authflow_types::{
-    ApplicationType, ClientId, GrantType, RedirectUri, Resource, Scope, ScopeToken, Timestamp,
-    TokenEndpointAuthMethod, TokenHash,
+    ClientId, GrantType, RedirectUri, Resource, Scope, ScopeToken, Timestamp, TokenEndpointAuthMethod,
+    TokenHash,
 };
 
 /// The first resource.
@@ -67,19 +67,10 @@ pub fn client(id: &str, redirect_uris: &[&str]) -> Client {
         created_at: Timestamp::from_seconds(0),
         expires_at: None,
         profile: ClientProfile {
-            origin: ClientOrigin::Operator,
             name: Some(id.to_owned()),
-            uri: None,
             redirect_uris,
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
-            token_endpoint_auth_method: TokenEndpointAuthMethod::None,
-            keys: None,
-            scope: None,
-            resources: Vec::new(),
-            introspects: None,
-            application_type: ApplicationType::Web,
-            software_id: None,
-            software_version: None,
+            ..ClientProfile::new(ClientOrigin::Operator)
         },
     }
 }
@@ -116,10 +107,7 @@ pub async fn add_resource(store: &dyn Store, uri: &str, scopes: &[&str], introsp
         name: uri.to_owned(),
         scopes: scopes
             .iter()
-            .map(|token| ScopeDescription {
-                token: ScopeToken::parse(token).unwrap(),
-                description: format!("May {token}"),
-            })
+            .map(|token| ScopeDescription::new(ScopeToken::parse(token).unwrap(), format!("May {token}")))
             .collect(),
         access_token_format: AccessTokenFormat::Opaque,
         created_at: Timestamp::from_seconds(0),

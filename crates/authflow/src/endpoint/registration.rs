@@ -113,7 +113,6 @@ impl AuthorizationServer {
             created_at: now,
             expires_at: Some(now + settings.lifetimes.unused_client),
             profile: ClientProfile {
-                origin: ClientOrigin::Registration,
                 name: self.policy().client_name(request.client_name.as_deref()),
                 uri: request.client_uri,
                 redirect_uris: accepted.redirect_uris,
@@ -121,12 +120,10 @@ impl AuthorizationServer {
                 token_endpoint_auth_method: accepted.token_endpoint_auth_method,
                 keys: accepted.keys,
                 // What a client believes it will ask for is no ceiling (most name nothing, or too little).
-                scope: None,
-                resources: Vec::new(),
-                introspects: None,
                 application_type: accepted.application_type,
                 software_id: request.software_id,
                 software_version: request.software_version,
+                ..ClientProfile::new(ClientOrigin::Registration)
             },
         };
         match self.store().add_client(&client).await? {

@@ -1,8 +1,8 @@
 //! Records for the tests of the rules, each with good defaults.
 
 use mcp_authflow_types::{
-    ApplicationType, AuthorizationCode, ClientId, ClientSecret, CodeVerifier, GrantType, RedirectUri,
-    Resource, Scope, Timestamp, TokenEndpointAuthMethod,
+    AuthorizationCode, ClientId, ClientSecret, CodeVerifier, GrantType, RedirectUri, Resource, Scope,
+    Timestamp, TokenEndpointAuthMethod,
 };
 
 use crate::{
@@ -46,19 +46,9 @@ pub(super) fn client() -> Client {
         created_at: NOW,
         expires_at: None,
         profile: ClientProfile {
-            origin: ClientOrigin::Operator,
-            name: None,
-            uri: None,
             redirect_uris: vec![RedirectUri::parse("https://client.example/cb").unwrap()],
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
-            token_endpoint_auth_method: TokenEndpointAuthMethod::None,
-            keys: None,
-            scope: None,
-            resources: Vec::new(),
-            introspects: None,
-            application_type: ApplicationType::Web,
-            software_id: None,
-            software_version: None,
+            ..ClientProfile::new(ClientOrigin::Operator)
         },
     }
 }

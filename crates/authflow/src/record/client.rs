@@ -35,6 +35,15 @@ pub struct ClientProfile {
     /// Its home page, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
+    /// Where its logo is, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logo_uri: Option<String>,
+    /// Its privacy policy, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_uri: Option<String>,
+    /// Its terms of service, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tos_uri: Option<String>,
     /// Where its answers may go.
     #[serde(default)]
     pub redirect_uris: Vec<RedirectUri>,
@@ -43,6 +52,10 @@ pub struct ClientProfile {
     pub grant_types: Vec<GrantType>,
     /// How it authenticates.
     pub token_endpoint_auth_method: TokenEndpointAuthMethod,
+    /// Whether it may leave its assertion out: its document lists `none` beside `private_key_jwt`. An assertion that is
+    /// there is always verified.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub assertion_is_optional: bool,
     /// The public keys with which it proves itself, for `private_key_jwt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<ClientKeys>,
@@ -63,6 +76,35 @@ pub struct ClientProfile {
     /// Which version of it, as it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub software_version: Option<String>,
+    /// Which copy of its metadata document all this was read from; absent for clients without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<DocumentCopy>,
+}
+
+/// A copy of a client's metadata document: the last good one that any node fetched, or one that the operator put there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DocumentCopy {
+    /// When its host was asked for it, or, for one that was put there, when that was.
+    pub fetched_at: Timestamp,
+    /// Until when it counts without asking its host again: what the host's cache headers say, between a floor and a
+    /// ceiling.
+    pub fresh_until: Timestamp,
+    /// When the document last changed in a way that a person has to be asked about again; absent as long as it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Timestamp>,
+    /// Where it is from.
+    pub source: DocumentSource,
+}
+
+/// Where a copy of a metadata document is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentSource {
+    /// Its own host.
+    Fetched,
+    /// The operator put it there, for a host that refuses servers. What the host says still replaces it whenever the host
+    /// can be asked; until then it stays good, however old it is.
+    Pinned,
 }
 
 /// Where a client's public keys are (RFC 7591 §2): in its record, or at an address of its own; never both.
@@ -83,6 +125,47 @@ pub enum ClientOrigin {
     Operator,
     /// It registered itself (RFC 7591): its name is a claim.
     Registration,
+    /// It describes itself in a document at the URL that is its identifier: the host is a fact, the name is a claim.
+    MetadataDocument,
+}
+
+impl ClientProfile {
+    /// The profile of a public web client that may do nothing yet. With struct update, so that a member that is added one
+    /// day needs no change where it does not matter.
+    ///
+    /// ```
+    /// use mcp_authflow::record::{ClientOrigin, ClientProfile};
+    /// use mcp_authflow_types::GrantType;
+    ///
+    /// let profile = ClientProfile {
+    ///     name: Some("Notes".to_owned()),
+    ///     grant_types: vec![GrantType::AuthorizationCode],
+    ///     ..ClientProfile::new(ClientOrigin::Operator)
+    /// };
+    /// assert!(profile.redirect_uris.is_empty());
+    /// ```
+    pub const fn new(origin: ClientOrigin) -> Self {
+        Self {
+            origin,
+            name: None,
+            uri: None,
+            logo_uri: None,
+            policy_uri: None,
+            tos_uri: None,
+            redirect_uris: Vec::new(),
+            grant_types: Vec::new(),
+            token_endpoint_auth_method: TokenEndpointAuthMethod::None,
+            assertion_is_optional: false,
+            keys: None,
+            scope: None,
+            resources: Vec::new(),
+            introspects: None,
+            application_type: ApplicationType::Web,
+            software_id: None,
+            software_version: None,
+            document: None,
+        }
+    }
 }
 
 /// A redirect URI that was proven to be the client's. Only [`Client::redirect_target`] makes one, and only with one in
@@ -133,6 +216,19 @@ impl Client {
                 })
                 .ok_or(NotItsRedirectUri::Unregistered),
         }
+    }
+
+    /// The host that its metadata document is at, with the port where one is named, as written in its identifier: what a
+    /// person is shown. Absent for clients without a document.
+    pub fn document_host(&self) -> Option<&str> {
+        if self.profile.origin != ClientOrigin::MetadataDocument {
+            return None;
+        }
+        self.id
+            .as_str()
+            .strip_prefix("https://")?
+            .split(['/', '?'])
+            .next()
     }
 
     /// Whether the operator vouches for it.

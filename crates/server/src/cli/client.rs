@@ -196,19 +196,15 @@ impl NewClient {
             created_at: now,
             expires_at: None,
             profile: ClientProfile {
-                origin: ClientOrigin::Operator,
                 name: Some(self.name),
-                uri: None,
                 redirect_uris: self.redirect_uris,
                 grant_types,
                 token_endpoint_auth_method: self.token_endpoint_auth_method,
                 keys: self.keys,
                 scope: self.scope,
                 resources: self.resources,
-                introspects: None,
                 application_type: self.application_type,
-                software_id: None,
-                software_version: None,
+                ..ClientProfile::new(ClientOrigin::Operator)
             },
         };
         Ok(store.add_client(&client).await?)
@@ -366,6 +362,7 @@ async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
                 (Some(_), _) => "resource server",
                 (None, ClientOrigin::Operator) => "operator",
                 (None, ClientOrigin::Registration) => "registered itself",
+                (None, ClientOrigin::MetadataDocument) => "metadata document",
             };
             vec![
                 client.id.to_string(),

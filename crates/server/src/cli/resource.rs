@@ -15,8 +15,7 @@ use mcp_authflow::{
     },
 };
 use mcp_authflow_types::{
-    ApplicationType, ClientId, ClientSecret, Resource, ScopeToken, Timestamp, TokenEndpointAuthMethod,
-    scope::OFFLINE_ACCESS,
+    ClientId, ClientSecret, Resource, ScopeToken, Timestamp, TokenEndpointAuthMethod, scope::OFFLINE_ACCESS,
 };
 use serde_json::json;
 
@@ -160,19 +159,10 @@ impl NewResource {
             created_at: now,
             expires_at: None,
             profile: ClientProfile {
-                origin: ClientOrigin::Operator,
                 name: Some(self.name),
-                uri: None,
-                redirect_uris: Vec::new(),
-                grant_types: Vec::new(),
                 token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
-                keys: None,
-                scope: None,
-                resources: Vec::new(),
                 introspects: Some(self.resource),
-                application_type: ApplicationType::Web,
-                software_id: None,
-                software_version: None,
+                ..ClientProfile::new(ClientOrigin::Operator)
             },
         };
         Ok(store.add_resource(&record, &introspector).await?)
@@ -192,10 +182,7 @@ pub(crate) fn read_scope(token: &str, description: &str) -> anyhow::Result<Scope
         ))
         .into());
     }
-    Ok(ScopeDescription {
-        token,
-        description: description.trim().to_owned(),
-    })
+    Ok(ScopeDescription::new(token, description.trim()))
 }
 
 impl ResourceVerb {

@@ -1,6 +1,7 @@
 //! Records with good defaults, each unlike every other: change the one thing that a law is about.
 
 use std::{
+    net::{IpAddr, Ipv4Addr},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -16,8 +17,8 @@ use mcp_authflow::{
     },
 };
 use mcp_authflow_types::{
-    AccessToken, ApplicationType, ClientId, CodeChallenge, GrantType, RedirectUri, RefreshToken, Resource,
-    Scope, ScopeToken, Timestamp, TokenEndpointAuthMethod, TokenHash,
+    AccessToken, ClientId, CodeChallenge, GrantType, RedirectUri, RefreshToken, Resource, Scope, ScopeToken,
+    Timestamp, TokenEndpointAuthMethod, TokenHash,
 };
 
 /// Text that breaks what is put together from strings, and what counts in characters.
@@ -92,19 +93,10 @@ pub fn client() -> Client {
         created_at: now(),
         expires_at: None,
         profile: ClientProfile {
-            origin: ClientOrigin::Operator,
             name: Some("A client".to_owned()),
-            uri: None,
             redirect_uris: vec![RedirectUri::parse("https://client.example/callback").unwrap()],
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
-            token_endpoint_auth_method: TokenEndpointAuthMethod::None,
-            keys: None,
-            scope: None,
-            resources: vec![],
-            introspects: None,
-            application_type: ApplicationType::Web,
-            software_id: None,
-            software_version: None,
+            ..ClientProfile::new(ClientOrigin::Operator)
         },
     }
 }
@@ -123,10 +115,7 @@ pub fn resource() -> ResourceRecord {
         resource: Resource::parse(&format!("https://rs{}.example/mcp", number())).unwrap(),
         name: "A resource".to_owned(),
         scopes: [("mcp:read", "Read"), ("mcp:write", "Write")]
-            .map(|(token, description)| ScopeDescription {
-                token: ScopeToken::parse(token).unwrap(),
-                description: description.to_owned(),
-            })
+            .map(|(token, description)| ScopeDescription::new(ScopeToken::parse(token).unwrap(), description))
             .to_vec(),
         access_token_format: AccessTokenFormat::Opaque,
         created_at: now(),
@@ -228,7 +217,7 @@ pub fn device(client: &Client) -> DeviceCodeRecord {
                 scope: scope("mcp:read"),
             }],
             offline_access: true,
-            address: Some(std::net::Ipv4Addr::new(192, 0, 2, 7).into()),
+            address: Some(address()),
         },
         created_at: now(),
         expires_at: in_seconds(600),
@@ -339,11 +328,17 @@ pub fn refresh_token(grant: &Grant) -> RefreshTokenRecord {
     }
 }
 
+/// Where a client asks from.
+pub const fn address() -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))
+}
+
 /// The two tokens of one answer.
 pub fn tokens(grant: &Grant) -> NewTokens {
     NewTokens {
         access_token: access_token(grant),
         refresh_token: Some(refresh_token(grant)),
+        address: Some(address()),
     }
 }
 
@@ -357,6 +352,7 @@ pub fn rotation(grant: &Grant, presented: &RefreshTokenRecord) -> Rotation {
         access_token: access_token(grant),
         sealed: format!("sealed\0{}", number()).into_bytes(),
         retry_window: Duration::from_secs(30),
+        address: Some(address()),
     }
 }
 

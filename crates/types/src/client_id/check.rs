@@ -66,6 +66,8 @@ pub fn is_metadata_document_url(text: &str) -> bool {
         && uri.authority.is_some_and(|authority| !authority.host.is_empty())
         && uri.path.len() > 1
         && uri.fragment.is_none()
+        // A bare question mark is another spelling of nothing.
+        && uri.query != Some("")
         && !uri.path.split('/').any(is_dot)
 }
 
@@ -127,6 +129,7 @@ mod tests {
             "https://app.example/",
             "https:///client.json",
             "https://app.example/client.json#x",
+            "https://app.example/client.json?",
             "https://u:p@app.example/client.json",
             "https://app.example/a/../client.json",
             "https://app.example/./client.json",

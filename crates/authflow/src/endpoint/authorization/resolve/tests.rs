@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use mcp_authflow_types::{ApplicationType, ClientId, ScopeToken, Timestamp, TokenEndpointAuthMethod};
+use mcp_authflow_types::{ClientId, ScopeToken, Timestamp};
 
 use super::*;
 use crate::record::{ClientOrigin, ClientProfile, ScopeDescription};
@@ -14,19 +14,9 @@ fn client(ceiling: Option<&str>, grant_types: &[GrantType]) -> Client {
         created_at: Timestamp::from_seconds(0),
         expires_at: None,
         profile: ClientProfile {
-            origin: ClientOrigin::Operator,
-            name: None,
-            uri: None,
-            redirect_uris: Vec::new(),
             grant_types: grant_types.to_vec(),
-            token_endpoint_auth_method: TokenEndpointAuthMethod::None,
-            keys: None,
             scope: ceiling.map(|ceiling| Scope::parse(ceiling).unwrap()),
-            resources: Vec::new(),
-            introspects: None,
-            application_type: ApplicationType::Web,
-            software_id: None,
-            software_version: None,
+            ..ClientProfile::new(ClientOrigin::Operator)
         },
     }
 }
@@ -40,10 +30,7 @@ fn resource(uri: &str, tokens: Option<&[&str]>) -> Resolved {
             name: "A resource".to_owned(),
             scopes: tokens
                 .iter()
-                .map(|token| ScopeDescription {
-                    token: ScopeToken::parse(token).unwrap(),
-                    description: "May do it".to_owned(),
-                })
+                .map(|token| ScopeDescription::new(ScopeToken::parse(token).unwrap(), "May do it"))
                 .collect(),
             access_token_format: crate::record::AccessTokenFormat::Opaque,
             created_at: Timestamp::from_seconds(0),

@@ -1,0 +1,12 @@
+//! Where clients come from that nobody wrote down: a document at the URL that is their identifier
+//! (draft-ietf-oauth-client-id-metadata-document).
+//!
+//! Clients that the operator added or that registered themselves are read from the store by their plain identifier.
+//!
+//! | file | what it says |
+//! |---|---|
+//! | [`metadata_document`] | what a client says of itself at its own address, read and judged |
+//! | [`trust`] | whose documents count |
+
+pub mod metadata_document;
+pub mod trust;

@@ -1,0 +1,168 @@
+//! Whose metadata documents count: a decision about hosts, taken by the operator.
+//!
+//! Being able to fetch a document proves one thing, that its host says so. Whether that host is anybody is another
+//! question; reputation beyond these lists is for a [`Policy`](crate::port::Policy) of the embedder.
+
+use std::{collections::BTreeSet, fmt};
+
+use mcp_authflow_types::{ClientId, uri::Uri};
+
+/// A host of client metadata documents, with its port where that is not 443, in lower case: the form in which hosts are
+/// compared. A sub-domain is another host.
+///
+/// ```
+/// use mcp_authflow::client::trust::DomainName;
+///
+/// let host = DomainName::parse("App.Example:443").unwrap();
+/// assert_eq!(host.as_str(), "app.example");
+/// assert!(DomainName::parse("https://app.example/").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DomainName(Box<str>);
+
+/// The text is not a host with or without a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a host is a name or an address, with a port where it is not 443: app.example or app.example:8443")]
+pub struct InvalidDomainName;
+
+impl DomainName {
+    /// Takes the text as a host.
+    ///
+    /// # Errors
+    /// [`InvalidDomainName`] when it is anything else, or more than that.
+    pub fn parse(text: &str) -> Result<Self, InvalidDomainName> {
+        if text.contains(['/', '?', '#', '@', '*', '%']) {
+            return Err(InvalidDomainName);
+        }
+        Self::of_url(&format!("https://{text}/")).ok_or(InvalidDomainName)
+    }
+
+    /// The host of a client whose identifier is the URL of its document.
+    pub fn of(client_id: &ClientId) -> Option<Self> {
+        Self::of_url(client_id.as_str())
+    }
+
+    fn of_url(url: &str) -> Option<Self> {
+        let uri = Uri::parse(url).filter(|uri| uri.scheme == "https")?;
+        let authority = uri.authority.filter(|authority| !authority.host.is_empty())?;
+        let host = authority.host.to_ascii_lowercase();
+        Some(Self(match authority.port {
+            None | Some(443) => host.into(),
+            Some(port) => format!("{host}:{port}").into(),
+        }))
+    }
+
+    /// The host as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DomainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for DomainName {
+    type Err = InvalidDomainName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDomainName> {
+        Self::parse(text)
+    }
+}
+
+/// Whose documents count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DomainTrust {
+    /// Everybody's. A person decides on the consent page, where the host stands large.
+    #[default]
+    Open,
+    /// Only those of these hosts; others are never asked.
+    Only(BTreeSet<DomainName>),
+    /// All but those of these hosts.
+    AllBut(BTreeSet<DomainName>),
+    /// Those of hosts that an administrator allowed. A host that nobody decided about is noted, and its clients wait.
+    Ask,
+}
+
+/// What is decided about a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostTrust {
+    /// The operator named it: its documents count, and what people approved for its clients may be remembered.
+    Trusted,
+    /// Nobody spoke against it: its documents count, and people are asked every time.
+    Open,
+    /// An administrator has to decide first.
+    Undecided,
+    /// The operator does not want it.
+    Denied,
+}
+
+impl DomainTrust {
+    /// What is decided about a host, before what an administrator decided host by host.
+    pub fn of(&self, host: &DomainName) -> HostTrust {
+        match self {
+            Self::Open => HostTrust::Open,
+            Self::Only(hosts) if hosts.contains(host) => HostTrust::Trusted,
+            Self::AllBut(hosts) if !hosts.contains(host) => HostTrust::Open,
+            Self::Only(_) | Self::AllBut(_) => HostTrust::Denied,
+            Self::Ask => HostTrust::Undecided,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    fn host(text: &str) -> DomainName {
+        DomainName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_host_is_a_name_with_or_without_a_port_and_nothing_more() {
+        for (text, as_compared) in [
+            ("app.example", "app.example"),
+            ("APP.example:443", "app.example"),
+            ("app.example:8443", "app.example:8443"),
+            ("[::1]:8443", "[::1]:8443"),
+        ] {
+            assert_eq!(host(text).as_str(), as_compared);
+        }
+        for bad in [
+            "",
+            "https://app.example",
+            "app.example/x",
+            "u@app.example",
+            "*.example",
+            "a b",
+            "app.example:x",
+            "app.example?",
+        ] {
+            assert_eq!(DomainName::parse(bad), Err(InvalidDomainName), "{bad}");
+        }
+    }
+
+    /// CM-18, M-177
+    #[test]
+    fn a_sub_domain_or_a_longer_name_is_another_host() {
+        let only = DomainTrust::Only([host("app.example")].into());
+        assert_eq!(only.of(&host("app.example")), HostTrust::Trusted);
+        for other in [
+            "sub.app.example",
+            "evil-app.example",
+            "app.example.evil.example",
+            "app.example:8443",
+            "example",
+        ] {
+            assert_eq!(only.of(&host(other)), HostTrust::Denied, "{other}");
+        }
+        let all_but = DomainTrust::AllBut([host("evil.example")].into());
+        assert_eq!(all_but.of(&host("evil.example")), HostTrust::Denied);
+        assert_eq!(all_but.of(&host("app.example")), HostTrust::Open);
+        assert_eq!(DomainTrust::Open.of(&host("app.example")), HostTrust::Open);
+        assert_eq!(DomainTrust::Ask.of(&host("app.example")), HostTrust::Undecided);
+    }
+}
