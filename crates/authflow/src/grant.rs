@@ -12,6 +12,8 @@ pub(crate) mod refresh_token;
 #[cfg(test)]
 mod sample;
 
+use std::net::IpAddr;
+
 use mcp_authflow_types::{
     ErrorResponse, Form, RefreshToken, Resource, Scope, Timestamp, TokenResponse, scope::OFFLINE_ACCESS,
 };
@@ -58,6 +60,8 @@ struct TokenPlan<'a> {
     /// What the answer says was granted.
     said_scope: Scope,
     with_refresh_token: bool,
+    /// Who asks.
+    address: Option<IpAddr>,
 }
 
 /// An answer with the records that stand for it in the store.
@@ -105,6 +109,7 @@ impl AuthorizationServer {
                 issued_at: now,
                 expires_at: (now + lifetimes.refresh_idle).min(grant.expires_at),
             }),
+            address: plan.address,
         };
         let response = TokenResponse {
             access_token,

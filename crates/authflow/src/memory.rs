@@ -1,8 +1,8 @@
 //! The reference adapter: the shortest correct implementation of the storage ports, and of the rate limiter.
 //!
 //! [`MemoryStore`] forgets everything when the process ends: it serves tests, demonstrations, and a resource server's
-//! author on a train. One lock guards all of it; no step under the lock waits or searches, except `purge_expired` and
-//! what ends or moves a person's sessions.
+//! author on a train. One lock guards all of it; no step under the lock waits or searches, except `purge_expired`, what
+//! ends or moves a person's sessions, and lists of everybody's grants.
 
 mod access_token;
 mod buckets;
@@ -36,7 +36,7 @@ use self::{
 };
 pub use self::{rate_limit::MemoryRateLimit, replay::MemoryReplay, token_storage::MemoryTokenStorage};
 use crate::{
-    port::store::Standing,
+    port::store::{LastUse, Standing},
     record::{
         Client, DeviceCodeRecord, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord,
         ResourceRecord, Session, SigningKeyRecord, User, UserId,
@@ -111,6 +111,7 @@ struct KeptGrant {
     grant: Grant,
     /// As what its resources were registered on approval, those that were.
     registrations: HashMap<Resource, RegistrationNumber>,
+    last_used: Option<LastUse>,
 }
 
 struct KeptRefreshToken {

@@ -1,11 +1,13 @@
 //! Grants and their authorization codes.
 
+use std::net::IpAddr;
+
 use mcp_authflow::{
     port::{
         StoreError,
         store::{
-            CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, Standing,
-            StoreResult,
+            CodePeek, GrantQuery, GrantStore, GrantSummary, GrantWithStanding, LastUse, NewTokens,
+            RedeemCode, Standing, StoreResult,
         },
     },
     record::{CodeBinding, Grant, GrantId, GrantedResource, SigningAlgorithm},
@@ -73,9 +75,11 @@ pub(crate) const STATEMENTS: &[&Statement] = &[
     &REDEEM,
     &AFTERWARDS,
     &REVOKE,
+    &REVOKE_OF_CLIENT,
     &REVOKE_SUBJECT,
     &REDEEMED_FOR,
-    &LIST,
+    &LIST_OF_SUBJECT,
+    &LIST_ALL,
 ];
 
 static PEEK: Statement = Statement {
@@ -97,7 +101,8 @@ static PEEK: Statement = Statement {
 /// The row of the grant decides who redeems. It is locked and changed, so a revocation comes wholly before, and then
 /// nothing is redeemed, or wholly after, and then ends what was.
 static REDEEM: Statement = Statement {
-    sql: "WITH redeemed AS (UPDATE authflow.grants g SET redeemed_at = authflow.clock(), purge_at = g.expires_at \
+    sql: "WITH redeemed AS (UPDATE authflow.grants g SET redeemed_at = authflow.clock(), purge_at = g.expires_at, \
+          last_used_at = authflow.clock(), last_used_from = $14 \
           WHERE g.code_hash = $1 AND g.redeemed_at IS NULL AND g.revoked_at IS NULL \
           AND g.code_expires_at > authflow.clock() AND g.expires_at > authflow.clock() \
           AND EXISTS (SELECT FROM authflow.clients o WHERE o.client_no = g.client_no AND o.removed_at IS NULL \
@@ -129,6 +134,7 @@ static REDEEM: Statement = Statement {
         Type::BYTEA,
         Type::INT8,
         Type::INT8,
+        Type::TEXT,
     ],
 };
 
@@ -145,6 +151,14 @@ static REVOKE: Statement = Statement {
     sql: "WITH revoked AS (UPDATE authflow.grants SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING 1) \
           SELECT count(*) AS done FROM revoked",
     types: &[Type::BYTEA, Type::INT8],
+};
+
+/// The row of each grant is locked and changed, as by [`REVOKE`]: what races with it is ended or stores nothing.
+static REVOKE_OF_CLIENT: Statement = Statement {
+    sql: "WITH revoked AS (UPDATE authflow.grants SET revoked_at = $3 WHERE subject = $1 AND revoked_at IS NULL \
+          AND client_no = (SELECT o.client_no FROM authflow.clients o WHERE o.client_id = $2) RETURNING 1) \
+          SELECT count(*) AS done FROM revoked",
+    types: &[Type::TEXT, Type::TEXT, Type::INT8],
 };
 
 static REVOKE_SUBJECT: Statement = Statement {
@@ -168,17 +182,46 @@ static REDEEMED_FOR: Statement = Statement {
     types: &[Type::TEXT, Type::TEXT, Type::INT8],
 };
 
-static LIST: Statement = Statement {
+/// The columns of a listed grant, as [`read_summary`] reads them, and where they are from.
+macro_rules! listed {
+    () => {
+        concat!(
+            "SELECT ",
+            grant_columns!(),
+            ", ",
+            standing_columns!(),
+            ", g.last_used_at AS g_last_used_at, g.last_used_from AS g_last_used_from FROM authflow.grants g",
+            grant_parties!(),
+            "WHERE g.expires_at > authflow.clock() AND ($1 IS NULL OR o.client_id = $1) \
+             AND (NOT $2 OR (g.redeemed_at IS NOT NULL AND ",
+            stands!(),
+            ")) "
+        )
+    };
+}
+
+static LIST_OF_SUBJECT: Statement = Statement {
     sql: concat!(
-        "SELECT ",
-        grant_columns!(),
-        ", ",
-        standing_columns!(),
-        " FROM authflow.grants g",
-        grant_parties!(),
-        "WHERE g.subject = $1 AND g.expires_at > authflow.clock() ORDER BY g.created_at DESC, g.id LIMIT $2"
+        listed!(),
+        "AND g.subject = $5 AND ($3 IS NULL OR (g.created_at, g.id) < ($6, $3)) \
+         ORDER BY g.created_at DESC, g.id DESC LIMIT $4"
     ),
-    types: &[Type::TEXT, Type::INT8],
+    types: &[
+        Type::TEXT,
+        Type::BOOL,
+        Type::BYTEA,
+        Type::INT8,
+        Type::TEXT,
+        Type::INT8,
+    ],
+};
+
+static LIST_ALL: Statement = Statement {
+    sql: concat!(
+        listed!(),
+        "AND g.id > coalesce($3, ''::bytea) ORDER BY g.id LIMIT $4"
+    ),
+    types: &[Type::TEXT, Type::BOOL, Type::BYTEA, Type::INT8],
 };
 
 #[async_trait::async_trait]
@@ -231,6 +274,7 @@ impl GrantStore for PostgresStore {
                     &refresh_hash,
                     &refresh_issued_at,
                     &refresh_expires_at,
+                    &as_text(tokens.address),
                 ],
             )
             .await?;
@@ -255,6 +299,21 @@ impl GrantStore for PostgresStore {
         // Repeated after a lost connection it may answer "not by this caller", but the grant has ended, which is the point.
         let (rows, _) = self.ask().write_again(&REVOKE, &[&grant, &now.seconds()]).await?;
         did_something(&rows)
+    }
+
+    async fn revoke_client_grants(
+        &self,
+        subject: &str,
+        client: &ClientId,
+        now: Timestamp,
+    ) -> StoreResult<u64> {
+        // Repeated after a lost connection it may count fewer, but they have ended, which is the point.
+        let (rows, _) = self
+            .ask()
+            .write_again(&REVOKE_OF_CLIENT, &[&subject, &client.as_str(), &now.seconds()])
+            .await?;
+        let ended: i64 = rows.first().map_or(Ok(0), |row| field(row, "done"))?;
+        Ok(ended.unsigned_abs())
     }
 
     async fn revoke_subject(&self, subject: &str) -> StoreResult<u32> {
@@ -294,16 +353,61 @@ impl GrantStore for PostgresStore {
 
     async fn list_grants(
         &self,
-        subject: &str,
+        query: &GrantQuery,
         limit: u32,
         _now: Timestamp,
     ) -> StoreResult<Vec<GrantSummary>> {
-        let rows = self.ask().read(&LIST, &[&subject, &i64::from(limit)]).await?;
+        let client = query.client.as_ref().map(ClientId::as_str);
+        let after_id = query.after.as_ref().map(|(_, id)| id.as_bytes().as_slice());
+        let limit = i64::from(limit);
+        let ask = self.ask();
+        let rows = match &query.subject {
+            Some(subject) => {
+                let after_created_at = query.after.map(|(created_at, _)| created_at.seconds());
+                ask.read(
+                    &LIST_OF_SUBJECT,
+                    &[
+                        &client,
+                        &query.only_connected,
+                        &after_id,
+                        &limit,
+                        subject,
+                        &after_created_at,
+                    ],
+                )
+                .await?
+            }
+            None => {
+                ask.read(&LIST_ALL, &[&client, &query.only_connected, &after_id, &limit])
+                    .await?
+            }
+        };
         rows.iter()
-            .filter_map(|row| read_with_standing(row, false).transpose())
-            .map(|one| one.map(|GrantWithStanding { grant, standing, .. }| GrantSummary { grant, standing }))
+            .filter_map(|row| read_summary(row).transpose())
             .collect()
     }
+}
+
+/// An address as it is kept.
+pub(crate) fn as_text(address: Option<IpAddr>) -> Option<String> {
+    address.map(|address| address.to_string())
+}
+
+/// Reads a listed grant. One that was redeemed before uses were kept was used then at the latest.
+fn read_summary(row: &Row) -> StoreResult<Option<GrantSummary>> {
+    let Some(GrantWithStanding { grant, standing, .. }) = read_with_standing(row, false)? else {
+        return Ok(None);
+    };
+    let at = optional_moment(row, "g_last_used_at")?.or(grant.code.redeemed_at);
+    let address: Option<&str> = field(row, "g_last_used_from")?;
+    Ok(Some(GrantSummary {
+        grant,
+        standing,
+        last_used: at.map(|at| LastUse {
+            at,
+            address: address.and_then(|text| text.parse().ok()),
+        }),
+    }))
 }
 
 /// Reads the grant of a row with what of it stands, if the row has one.

@@ -41,6 +41,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "signing_keys",
         sql: include_str!("../migrations/0005_signing_keys.sql"),
     },
+    Migration {
+        number: 7,
+        name: "connected_apps",
+        sql: include_str!("../migrations/0007_connected_apps.sql"),
+    },
 ];
 
 /// The advisory lock of this store, `authflow` in ASCII: one node migrates, one node cleans up, one first account is made.

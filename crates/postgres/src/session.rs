@@ -14,7 +14,7 @@ use crate::{
     user::{self, user_columns},
 };
 
-pub(crate) const STATEMENTS: &[&Statement] = &[&BEGIN, &LOAD, &TOUCH, &END];
+pub(crate) const STATEMENTS: &[&Statement] = &[&BEGIN, &LOAD, &TOUCH, &END, &END_OF_USER];
 
 /// The lock waits for whoever changes the password, and looks again at what it has become; a change waits for us in turn,
 /// and then ends this session with the others.
@@ -59,6 +59,12 @@ static TOUCH: Statement = Statement {
 static END: Statement = Statement {
     sql: "DELETE FROM authflow.sessions WHERE hash = $1",
     types: &[Type::BYTEA],
+};
+
+static END_OF_USER: Statement = Statement {
+    sql: "WITH ended AS (DELETE FROM authflow.sessions WHERE user_id = $1 RETURNING 1) \
+          SELECT count(*) AS done FROM ended",
+    types: &[Type::TEXT],
 };
 
 #[async_trait::async_trait]
@@ -116,5 +122,11 @@ impl SessionStore for PostgresStore {
         let hash: &[u8] = hash.as_bytes();
         self.ask().write_again(&END, &[&hash]).await?;
         Ok(())
+    }
+
+    async fn end_sessions_of(&self, user: &UserId) -> StoreResult<u64> {
+        let (rows, _) = self.ask().write_again(&END_OF_USER, &[&user.as_str()]).await?;
+        let ended: i64 = rows.first().map_or(Ok(0), |row| field(row, "done"))?;
+        Ok(ended.unsigned_abs())
     }
 }

@@ -2,7 +2,7 @@
 
 use mcp_authflow::{
     port::store::{
-        AccessTokenPeek, IssueAccessToken, LiveAccessToken, RefreshTokenPeek, RefreshTokenWithGrant,
+        AccessTokenPeek, IssueAccessToken, LastUse, LiveAccessToken, RefreshTokenPeek, RefreshTokenWithGrant,
         RotateRefreshToken, Rotation, StoreResult, TokenStore,
     },
     record::{AccessTokenRecord, GrantId, RefreshTokenRecord},
@@ -14,7 +14,7 @@ use crate::{
     PostgresStore,
     ask::Doubt,
     client::{self, client_columns, from_one_beside_client},
-    grant::{self, grant_columns, grant_parties, standing_columns, stands},
+    grant::{self, as_text, grant_columns, grant_parties, standing_columns, stands},
     row::{counter, did_something, digest, field, moment, optional_bytes, optional_moment, parsed},
     statement::Statement,
 };
@@ -100,9 +100,10 @@ static PEEK_REFRESH: Statement = Statement {
     types: &[Type::TEXT, Type::INT4, Type::BYTEA],
 };
 
-/// The row of the presented token decides who rotates. The row of the grant is share-locked first, so that a revocation
-/// comes wholly before, and then nothing is rotated, or wholly after, and then ends what was; the rows of client and
-/// subject are not, for all traffic of a client would then write to one row: whoever raises their generation meanwhile
+/// The row of the presented token decides who rotates. The row of the grant is locked first, so that a revocation comes
+/// wholly before, and then nothing is rotated, or wholly after, and then ends what was. It is locked as for the change
+/// that may follow, the grant's last use: two that shared it, both at the same token, would wait for each other. The rows
+/// of client and subject are not locked, for all traffic of a client would then write to one row: whoever raises their generation meanwhile
 /// ends the new tokens, because every look compares it.
 static ROTATE: Statement = Statement {
     sql: concat!(
@@ -112,7 +113,7 @@ static ROTATE: Statement = Statement {
         "WHERE g.id = $3 AND g.expires_at > authflow.clock() AND ",
         stands!(),
         " AND NOT EXISTS (SELECT FROM authflow.resources r WHERE r.resource_no = ANY (g.resource_nos) \
-         AND r.equivalence_key = $11 AND r.removed_at IS NOT NULL) FOR SHARE OF g), \
+         AND r.equivalence_key = $11 AND r.removed_at IS NOT NULL) FOR NO KEY UPDATE OF g), \
          spent AS (UPDATE authflow.refresh_tokens t SET spent_at = authflow.clock(), successor = $4, sealed = $7 \
          FROM family WHERE t.bucket = $1 AND t.hash = $2 AND t.grant_id = family.id AND t.spent_at IS NULL \
          AND t.expires_at > authflow.clock() RETURNING 1), \
@@ -122,7 +123,10 @@ static ROTATE: Statement = Statement {
          subject, resource_no, resource, scope, issued_at, expires_at) \
          SELECT $8, $9, family.id, family.client_no, family.client_generation, nullif($10, family.subject), \
          r.resource_no, nullif($12, r.resource), $13, $14, $15 FROM spent CROSS JOIN family \
-         LEFT JOIN authflow.resources r ON r.resource_no = ANY (family.resource_nos) AND r.equivalence_key = $11) \
+         LEFT JOIN authflow.resources r ON r.resource_no = ANY (family.resource_nos) AND r.equivalence_key = $11), \
+         used AS (UPDATE authflow.grants g SET last_used_at = authflow.clock(), last_used_from = $16 FROM spent \
+         WHERE g.id = $3 AND (g.last_used_at IS NULL OR g.last_used_at <= authflow.clock() - $17 \
+         OR g.last_used_from IS DISTINCT FROM $16)) \
          SELECT count(*) AS done FROM spent"
     ),
     types: &[
@@ -140,6 +144,8 @@ static ROTATE: Statement = Statement {
         Type::TEXT,
         Type::TEXT,
         Type::INT8,
+        Type::INT8,
+        Type::TEXT,
         Type::INT8,
     ],
 };
@@ -256,6 +262,7 @@ impl TokenStore for PostgresStore {
         let sealed = rotation.sealed.as_slice();
         let successor = RefreshColumns::of(&rotation.successor);
         let access = AccessColumns::of(&rotation.access_token);
+        let precision = i64::try_from(LastUse::PRECISION.as_secs()).unwrap_or(i64::MAX);
         let ask = self.ask();
         let (rows, doubt) = ask
             .write_again(
@@ -276,6 +283,8 @@ impl TokenStore for PostgresStore {
                     &access.scope,
                     &access.issued_at,
                     &access.expires_at,
+                    &as_text(rotation.address),
+                    &precision,
                 ],
             )
             .await?;

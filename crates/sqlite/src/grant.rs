@@ -1,10 +1,11 @@
 //! Grants and their authorization codes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::IpAddr};
 
 use mcp_authflow::{
     port::store::{
-        CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, Standing, StoreResult,
+        CodePeek, GrantQuery, GrantStore, GrantSummary, GrantWithStanding, LastUse, NewTokens, RedeemCode,
+        Standing, StoreResult,
     },
     record::{CodeBinding, Grant, GrantId, GrantedResource},
 };
@@ -74,6 +75,30 @@ macro_rules! grant_columns {
 }
 pub(crate) use grant_columns;
 
+/// The columns of a listed grant, as [`summary`] reads them.
+macro_rules! listed_columns {
+    () => {
+        concat!(
+            grant_columns!(),
+            ", ",
+            standing_columns!(),
+            ", g.last_used_at, g.last_used_from"
+        )
+    };
+}
+
+/// Whether that grant is one of those asked for.
+macro_rules! is_listed {
+    () => {
+        concat!(
+            "g.expires_at > :now AND (:client_id IS NULL OR c.id = :client_id)
+            AND (NOT :only_connected OR (g.redeemed_at IS NOT NULL AND ",
+            stands!(),
+            "))"
+        )
+    };
+}
+
 statements! {
     /// Nothing is stored when client or subject are no longer what they were.
     ADD = "INSERT INTO grants (id, client, client_generation, subject, subject_generation, username, resources,
@@ -94,7 +119,7 @@ statements! {
         "SELECT ", grant_columns!(), ", ", standing_columns!(), " FROM ", grant_with_its_own!(),
         " WHERE g.code_hash = :code");
     REDEEM = concat!(
-        "UPDATE grants SET redeemed_at = :now, purge_at = expires_at
+        "UPDATE grants SET redeemed_at = :now, purge_at = expires_at, last_used_at = :now, last_used_from = :address
         WHERE redeemed_at IS NULL AND id = (SELECT g.id FROM ", grant_with_its_own!(),
         " WHERE g.code_hash = :code AND g.code_expires_at > :now AND g.expires_at > :now AND ", stands!(),
         " AND ", resource_stands!(), ")");
@@ -102,6 +127,8 @@ statements! {
         "SELECT EXISTS (SELECT 1 FROM ", grant_with_its_own!(),
         " WHERE g.code_hash = :code AND g.redeemed_at IS NOT NULL AND g.expires_at > :now AND ", stands!(), ")");
     REVOKE = "UPDATE grants SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL";
+    REVOKE_OF_CLIENT = "UPDATE grants SET revoked_at = :now
+        WHERE subject = :subject AND client = (SELECT number FROM clients WHERE id = :client_id) AND revoked_at IS NULL";
     REVOKE_SUBJECT = "INSERT INTO subjects (subject, generation) VALUES (:subject, 1)
         ON CONFLICT (subject) DO UPDATE SET generation = generation + 1
         RETURNING generation";
@@ -110,9 +137,17 @@ statements! {
         " WHERE g.subject = :subject AND g.created_at >= :since AND c.id = :client_id
             AND g.redeemed_at IS NOT NULL AND g.expires_at > :now AND ", stands!(),
         " ORDER BY g.created_at DESC");
-    LIST = concat!(
-        "SELECT ", grant_columns!(), ", ", standing_columns!(), " FROM ", grant_with_its_own!(),
-        " WHERE g.subject = :subject AND g.expires_at > :now ORDER BY g.created_at DESC LIMIT :limit");
+    /// In the transaction of a rotation. Nothing is written where what is kept is as good: see `LastUse::PRECISION`.
+    USE = "UPDATE grants SET last_used_at = :now, last_used_from = :address WHERE id = :id
+        AND (last_used_at IS NULL OR last_used_at <= :now - :precision OR last_used_from IS NOT :address)";
+    LIST_OF_SUBJECT = concat!(
+        "SELECT ", listed_columns!(), " FROM ", grant_with_its_own!(),
+        " WHERE g.subject = :subject AND ", is_listed!(),
+        " AND (:after_id IS NULL OR (g.created_at, g.id) < (:after_created_at, :after_id))
+        ORDER BY g.created_at DESC, g.id DESC LIMIT :limit");
+    LIST_ALL = concat!(
+        "SELECT ", listed_columns!(), " FROM ", grant_with_its_own!(),
+        " WHERE g.id > coalesce(:after_id, x'') AND ", is_listed!(), " ORDER BY g.id LIMIT :limit");
 }
 
 fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
@@ -223,6 +258,7 @@ fn redeem(
     let redeemed = connection.prepare_cached(REDEEM)?.execute(named_params! {
         ":code": code.as_bytes(),
         ":resource_key": tokens.access_token.resource.equivalence_key(),
+        ":address": as_text(tokens.address),
         ":now": now.seconds(),
     })?;
     if redeemed == 0 {
@@ -243,6 +279,43 @@ fn redeem(
         now,
     )?;
     Ok(RedeemCode::Redeemed)
+}
+
+/// Notes that tokens of a grant went to an address.
+pub(crate) fn note_use(
+    connection: &Connection,
+    grant: GrantId,
+    address: Option<IpAddr>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(USE)?
+        .execute(named_params! {
+            ":id": grant.as_bytes(),
+            ":address": as_text(address),
+            ":precision": i64::try_from(LastUse::PRECISION.as_secs()).unwrap_or(i64::MAX),
+            ":now": now.seconds(),
+        })
+        .map(drop)
+}
+
+fn as_text(address: Option<IpAddr>) -> Option<String> {
+    address.map(|address| address.to_string())
+}
+
+/// Reads a listed grant. One that was redeemed before uses were kept was used then at the latest.
+fn summary(row: &Row<'_>) -> rusqlite::Result<GrantSummary> {
+    let GrantWithStanding { grant, standing, .. } = grant_with_standing(row, false)?;
+    let at = moment_if_any(row, "last_used_at")?.or(grant.code.redeemed_at);
+    let from: Option<Text<IpAddr>> = row.get("last_used_from")?;
+    Ok(GrantSummary {
+        grant,
+        standing,
+        last_used: at.map(|at| LastUse {
+            at,
+            address: from.map(|Text(address)| address),
+        }),
+    })
 }
 
 #[async_trait::async_trait]
@@ -293,6 +366,26 @@ impl GrantStore for SqliteStore {
         .await
     }
 
+    async fn revoke_client_grants(
+        &self,
+        subject: &str,
+        client: &ClientId,
+        now: Timestamp,
+    ) -> StoreResult<u64> {
+        let (subject, client) = (subject.to_owned(), client.clone());
+        self.write(move |connection| {
+            let ended = connection
+                .prepare_cached(REVOKE_OF_CLIENT)?
+                .execute(named_params! {
+                    ":subject": subject,
+                    ":client_id": client.as_str(),
+                    ":now": now.seconds(),
+                })?;
+            Ok(ended as u64)
+        })
+        .await
+    }
+
     async fn revoke_subject(&self, subject: &str) -> StoreResult<u32> {
         let subject = subject.to_owned();
         self.write(move |connection| {
@@ -333,17 +426,45 @@ impl GrantStore for SqliteStore {
         .await
     }
 
-    async fn list_grants(&self, subject: &str, limit: u32, now: Timestamp) -> StoreResult<Vec<GrantSummary>> {
-        let subject = subject.to_owned();
+    async fn list_grants(
+        &self,
+        query: &GrantQuery,
+        limit: u32,
+        now: Timestamp,
+    ) -> StoreResult<Vec<GrantSummary>> {
+        let query = query.clone();
         self.read(move |connection| {
-            let key = named_params! {":subject": subject, ":now": now.seconds(), ":limit": limit};
-            let summary = |row: &Row<'_>| {
-                let GrantWithStanding { grant, standing, .. } = grant_with_standing(row, false)?;
-                Ok(GrantSummary { grant, standing })
+            let client = query.client.as_ref().map(ClientId::as_str);
+            let after_id = query.after.as_ref().map(|(_, id)| id.as_bytes());
+            let Some(subject) = &query.subject else {
+                return connection
+                    .prepare_cached(LIST_ALL)?
+                    .query_map(
+                        named_params! {
+                            ":client_id": client,
+                            ":only_connected": query.only_connected,
+                            ":after_id": after_id,
+                            ":now": now.seconds(),
+                            ":limit": limit,
+                        },
+                        summary,
+                    )?
+                    .collect();
             };
             connection
-                .prepare_cached(LIST)?
-                .query_map(key, summary)?
+                .prepare_cached(LIST_OF_SUBJECT)?
+                .query_map(
+                    named_params! {
+                        ":subject": subject,
+                        ":client_id": client,
+                        ":only_connected": query.only_connected,
+                        ":after_created_at": query.after.map(|(created_at, _)| created_at.seconds()),
+                        ":after_id": after_id,
+                        ":now": now.seconds(),
+                        ":limit": limit,
+                    },
+                    summary,
+                )?
                 .collect()
         })
         .await

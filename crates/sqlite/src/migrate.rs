@@ -42,6 +42,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "signing_keys",
         sql: include_str!("../migrations/0005_signing_keys.sql"),
     },
+    Migration {
+        number: 7,
+        name: "connected_apps",
+        sql: include_str!("../migrations/0007_connected_apps.sql"),
+    },
 ];
 
 /// What is kept about migrations themselves.

@@ -24,6 +24,7 @@ statements! {
         WHERE h.hash = :hash AND s.generation = h.subject_generation AND s.disabled_at IS NULL";
     TOUCH = "UPDATE sessions SET last_seen_at = :now WHERE hash = :hash";
     END = "DELETE FROM sessions WHERE hash = :hash";
+    END_OF_USER = "DELETE FROM sessions WHERE user_id = :user_id";
 }
 
 fn begin(
@@ -116,5 +117,16 @@ impl SessionStore for SqliteStore {
     async fn end_session(&self, hash: &TokenHash) -> StoreResult<()> {
         let hash = *hash;
         self.write(move |connection| end(connection, &hash)).await
+    }
+
+    async fn end_sessions_of(&self, user: &UserId) -> StoreResult<u64> {
+        let user = user.clone();
+        self.write(move |connection| {
+            let ended = connection
+                .prepare_cached(END_OF_USER)?
+                .execute(named_params! {":user_id": UserId::as_str(&user)})?;
+            Ok(ended as u64)
+        })
+        .await
     }
 }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 use crate::{
     SqliteStore, client,
     grant::{
-        grant_columns, grant_with_its_own, grant_with_standing, resource_number, resource_stands,
+        grant_columns, grant_with_its_own, grant_with_standing, note_use, resource_number, resource_stands,
         standing_columns, stands,
     },
     sql::{Text, in_one_snapshot, moment, moment_if_any, statements},
@@ -184,6 +184,7 @@ fn rotate(
     })?;
     if rotated == 1 {
         add(connection, &rotation.access_token, Some(&rotation.successor), now)?;
+        note_use(connection, rotation.grant, rotation.address, now)?;
         return Ok(RotateRefreshToken::Rotated);
     }
     let key = named_params! {

@@ -153,6 +153,10 @@ macro_rules! store_contract {
             coverage: an_approval_covers_what_it_grants_and_no_more;
             coverage: only_a_live_and_redeemed_grant_covers;
             grant: grants_are_listed_newest_first;
+            grant: grants_are_listed_page_by_page;
+            grant: a_grant_remembers_when_it_was_last_used_and_from_where;
+            grant: disconnecting_a_client_ends_every_grant_of_that_person_to_it;
+            grant: nothing_lives_after_a_disconnection_that_raced_with_exchanges;
             grant: hostile_text_survives_in_a_grant;
             access_token: a_token_without_a_grant_is_read_back_as_it_was_issued;
             access_token: a_token_of_a_grant_brings_the_persons_name;
@@ -220,6 +224,7 @@ macro_rules! store_contract {
             session: a_sign_in_by_an_old_password_begins_no_session;
             session: nothing_lives_after_a_new_password_that_raced_with_sign_ins;
             session: an_ended_session_is_gone;
+            session: ending_all_sessions_of_an_account_leaves_its_grants_and_other_people;
             session: a_session_remembers_its_last_use;
             session: an_expired_session_is_still_read;
             signing_key: signing_keys_are_read_back_in_the_order_in_which_they_were_added;

@@ -13,7 +13,7 @@ use mcp_authflow::{
         OneTimeUse, RecordOnce, Replay, StoreError,
         store::{
             AccessTokenPeek, AddClient, AddResource, AddSigningKey, BeginDevice, ClaimDevice, ClientStore,
-            ClientWithResources, CloseInteraction, Closing, CodePeek, DeviceCodeStore, GrantStore,
+            ClientWithResources, CloseInteraction, Closing, CodePeek, DeviceCodeStore, GrantQuery, GrantStore,
             GrantSummary, ImportToken, ImportedEntry, ImportedTokenStore, InteractionStore, IssueAccessToken,
             KeyFingerprint, NewTokens, PollDevice, Purged, RedeemCode, RefreshTokenPeek, ResourceStore,
             RotateRefreshToken, Rotation, SigningKeyStore, StoreResult, TokenCounts, TokenStore, UpkeepStore,
@@ -208,9 +208,10 @@ hand_on! {
         peek_code(code: &TokenHash, client: &ClientId, resource_may_be_unregistered: bool) -> CodePeek;
         redeem_code(code: &TokenHash, tokens: &NewTokens, now: Timestamp) -> RedeemCode;
         revoke_grant(grant: GrantId, now: Timestamp) -> bool;
+        revoke_client_grants(subject: &str, client: &ClientId, now: Timestamp) -> u64;
         revoke_subject(subject: &str) -> u32;
         is_covered(subject: &str, client: &ClientId, resources: &[GrantedResource], offline_access: bool, since: Timestamp, now: Timestamp) -> bool;
-        list_grants(subject: &str, limit: u32, now: Timestamp) -> Vec<GrantSummary>;
+        list_grants(query: &GrantQuery, limit: u32, now: Timestamp) -> Vec<GrantSummary>;
     }
     TokenStore TOKEN_VERBS {
         issue_access_token(token: &AccessTokenRecord, now: Timestamp) -> IssueAccessToken;

@@ -183,6 +183,7 @@ pub(crate) async fn run(
                 access_scope: access_scope(granted),
                 said_scope: granted.scope.clone(),
                 with_refresh_token: grant.offline_access && client.may_use(GrantType::RefreshToken),
+                address: request.address,
             },
             now,
         )

@@ -255,6 +255,7 @@ pub(crate) async fn run(
                 access_scope: plan.access_scope,
                 said_scope: plan.said_scope,
                 with_refresh_token: true,
+                address: request.address,
             },
             now,
         )
@@ -329,6 +330,7 @@ impl Exchange<'_> {
             access_token: minted.tokens.access_token.clone(),
             sealed: seal(token.expose(), self.server.entropy().draw(), context, minted),
             retry_window: self.server.settings().lifetimes.refresh_retry_window,
+            address: self.request.address,
         };
         Ok(self
             .server

@@ -5,7 +5,8 @@ use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
 use super::{KeptGrant, MemoryStore, RegistrationNumber, State};
 use crate::{
     port::store::{
-        CodePeek, GrantStore, GrantSummary, GrantWithStanding, NewTokens, RedeemCode, StoreResult,
+        CodePeek, GrantQuery, GrantStore, GrantSummary, GrantWithStanding, LastUse, NewTokens, RedeemCode,
+        Standing, StoreResult,
     },
     record::{AccessTokenRecord, Grant, GrantId, GrantedResource},
 };
@@ -24,7 +25,12 @@ impl State {
         let registrations = resources
             .filter_map(|one| Some((one.clone(), *self.resource_numbers.get(one)?)))
             .collect();
-        self.grants.insert(grant.id, KeptGrant { grant, registrations });
+        let kept = KeptGrant {
+            registrations,
+            last_used: None,
+            grant,
+        };
+        self.grants.insert(kept.grant.id, kept);
     }
 
     pub(super) fn forget_grant(&mut self, id: GrantId) {
@@ -60,6 +66,10 @@ impl State {
         let id = grant.id;
         if let Some(kept) = self.grants.get_mut(&id) {
             kept.grant.code.redeemed_at = Some(now);
+            kept.last_used = Some(LastUse {
+                at: now,
+                address: tokens.address,
+            });
         }
         self.add_access_token(&tokens.access_token, registration);
         if let Some(token) = &tokens.refresh_token {
@@ -149,6 +159,27 @@ impl GrantStore for MemoryStore {
         })
     }
 
+    async fn revoke_client_grants(
+        &self,
+        subject: &str,
+        client: &ClientId,
+        now: Timestamp,
+    ) -> StoreResult<u64> {
+        let mut state = self.state();
+        let to_end: Vec<GrantId> = state
+            .grants_of(subject)
+            .map(|kept| &kept.grant)
+            .filter(|grant| grant.client_id == *client && grant.revoked_at.is_none())
+            .map(|grant| grant.id)
+            .collect();
+        for id in &to_end {
+            if let Some(kept) = state.grants.get_mut(id) {
+                kept.grant.revoked_at = Some(now);
+            }
+        }
+        Ok(to_end.len() as u64)
+    }
+
     async fn revoke_subject(&self, subject: &str) -> StoreResult<u32> {
         let mut state = self.state();
         let kept = state.subjects.entry(subject.to_owned()).or_default();
@@ -178,16 +209,47 @@ impl GrantStore for MemoryStore {
             }))
     }
 
-    async fn list_grants(&self, subject: &str, limit: u32, now: Timestamp) -> StoreResult<Vec<GrantSummary>> {
+    async fn list_grants(
+        &self,
+        query: &GrantQuery,
+        limit: u32,
+        now: Timestamp,
+    ) -> StoreResult<Vec<GrantSummary>> {
         let state = self.state();
-        Ok(state
-            .grants_of(subject)
-            .map(|kept| &kept.grant)
-            .filter(|grant| !grant.expires_at.has_passed(now))
+        let mut found: Vec<&KeptGrant> = match &query.subject {
+            Some(subject) => state.grants_of(subject).collect(),
+            None => state.grants.values().collect(),
+        };
+        let is_newest_first = query.subject.is_some();
+        if !is_newest_first {
+            found.sort_unstable_by_key(|kept| kept.grant.id);
+        }
+        let follows = |grant: &Grant| {
+            query.after.is_none_or(|(created_at, id)| {
+                if is_newest_first {
+                    (grant.created_at, grant.id) < (created_at, id)
+                } else {
+                    grant.id > id
+                }
+            })
+        };
+        let is_asked_for = |kept: &KeptGrant| {
+            let grant = &kept.grant;
+            let is_connected =
+                || grant.code.redeemed_at.is_some() && state.standing(grant) == Standing::Live;
+            !grant.expires_at.has_passed(now)
+                && query.client.as_ref().is_none_or(|client| grant.client_id == *client)
+                && (!query.only_connected || is_connected())
+                && follows(grant)
+        };
+        Ok(found
+            .into_iter()
+            .filter(|kept| is_asked_for(kept))
             .take(limit as usize)
-            .map(|grant| GrantSummary {
-                grant: grant.clone(),
-                standing: state.standing(grant),
+            .map(|kept| GrantSummary {
+                grant: kept.grant.clone(),
+                standing: state.standing(&kept.grant),
+                last_used: kept.last_used,
             })
             .collect())
     }

@@ -5,7 +5,7 @@ use mcp_authflow_types::{Timestamp, TokenHash};
 use super::{MemoryStore, State};
 use crate::{
     port::store::{SessionStore, StoreResult},
-    record::{Session, User},
+    record::{Session, User, UserId},
 };
 
 impl State {
@@ -69,5 +69,12 @@ impl SessionStore for MemoryStore {
     async fn end_session(&self, hash: &TokenHash) -> StoreResult<()> {
         self.state().sessions.remove(hash);
         Ok(())
+    }
+
+    async fn end_sessions_of(&self, user: &UserId) -> StoreResult<u64> {
+        let mut state = self.state();
+        let before = state.sessions.len();
+        state.sessions.retain(|_, session| session.user != *user);
+        Ok((before - state.sessions.len()) as u64)
     }
 }

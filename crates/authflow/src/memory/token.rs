@@ -5,8 +5,8 @@ use mcp_authflow_types::{ClientId, Timestamp, TokenHash, secret::ExpiryBucket};
 use super::{KeptRefreshToken, MemoryStore, RegistrationNumber, Spent, State};
 use crate::{
     port::store::{
-        AccessTokenPeek, IssueAccessToken, LiveAccessToken, RefreshTokenPeek, RefreshTokenWithGrant,
-        RotateRefreshToken, Rotation, Standing, StoreResult, TokenStore,
+        AccessTokenPeek, IssueAccessToken, LastUse, LiveAccessToken, RefreshTokenPeek,
+        RefreshTokenWithGrant, RotateRefreshToken, Rotation, Standing, StoreResult, TokenStore,
     },
     record::{AccessTokenRecord, RefreshTokenRecord},
 };
@@ -112,6 +112,12 @@ impl State {
             return RotateRefreshToken::Gone;
         };
         let successor = &rotation.successor;
+        if let Some(kept) = self.grants.get_mut(&rotation.grant) {
+            kept.last_used = Some(LastUse {
+                at: now,
+                address: rotation.address,
+            });
+        }
         if let Some(presented) = self.refresh_tokens.find_mut(rotation.bucket, &rotation.presented) {
             presented.spent = Some(Spent {
                 at: now,

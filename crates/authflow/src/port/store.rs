@@ -22,7 +22,9 @@ mod user;
 
 pub use client::{AddClient, ClientStore, ClientWithResources};
 pub use device_code::{BeginDevice, ClaimDevice, DeviceCodeStore, PollDevice};
-pub use grant::{CodePeek, GrantStore, GrantSummary, GrantWithStanding, RedeemCode, Standing};
+pub use grant::{
+    CodePeek, GrantQuery, GrantStore, GrantSummary, GrantWithStanding, LastUse, RedeemCode, Standing,
+};
 pub use imported_token::{ImportToken, ImportedEntry, ImportedTokenStore};
 pub use interaction::{CloseInteraction, Closing, InteractionStore};
 pub use resource::{AddResource, ResourceStore};

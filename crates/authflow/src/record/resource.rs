@@ -60,6 +60,30 @@ pub struct ScopeDescription {
     pub token: ScopeToken,
     /// What it allows, said to the person who is asked for it.
     pub description: String,
+    /// The tools that it opens at the resource, by name, as far as they are known. Shown to the person, and nothing else:
+    /// it is the resource that holds callers to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+}
+
+impl ScopeDescription {
+    /// A scope with what it allows; of its tools nothing is known.
+    ///
+    /// ```
+    /// use mcp_authflow::record::ScopeDescription;
+    /// use mcp_authflow_types::ScopeToken;
+    ///
+    /// let mut scope = ScopeDescription::new(ScopeToken::parse("notes:read")?, "Read your notes");
+    /// scope.tools = vec!["list_notes".to_owned(), "read_note".to_owned()];
+    /// # Ok::<(), mcp_authflow_types::InvalidScope>(())
+    /// ```
+    pub fn new(token: ScopeToken, description: impl Into<String>) -> Self {
+        Self {
+            token,
+            description: description.into(),
+            tools: Vec::new(),
+        }
+    }
 }
 
 impl ResourceRecord {
@@ -70,10 +94,12 @@ impl ResourceRecord {
 
     /// What a scope token means there.
     pub fn describe(&self, token: &str) -> Option<&str> {
-        self.scopes
-            .iter()
-            .find(|scope| scope.token.as_str() == token)
-            .map(|scope| scope.description.as_str())
+        self.description_of(token).map(|scope| scope.description.as_str())
+    }
+
+    /// All that is known of a scope token there.
+    pub fn description_of(&self, token: &str) -> Option<&ScopeDescription> {
+        self.scopes.iter().find(|scope| scope.token.as_str() == token)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use mcp_authflow::{
     Approval, Authorize, PageReason,
-    port::store::{ClientStore as _, GrantStore as _},
+    port::store::{ClientStore as _, GrantQuery, GrantStore as _},
     record::InteractionId,
 };
 use mcp_authflow_testkit::params::{Params, STATE};
@@ -77,7 +77,7 @@ async fn of_two_answers_the_first_counts() {
     );
     let grants = scene
         .store
-        .list_grants("u_alice", 10, scene.server.ports().clock.now())
+        .list_grants(&GrantQuery::of("u_alice"), 10, scene.server.ports().clock.now())
         .await;
     assert!(grants.unwrap().is_empty());
 }

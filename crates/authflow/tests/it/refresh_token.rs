@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_authflow::port::store::{ClientStore as _, GrantStore as _};
+use mcp_authflow::port::store::{ClientStore as _, GrantQuery, GrantStore as _};
 use mcp_authflow_testkit::{cast::R2, params::Params};
 use mcp_authflow_types::{ErrorCode, ErrorResponse};
 
@@ -219,7 +219,7 @@ async fn nothing_is_refreshed_whose_ground_is_gone() {
     let tokens = scene.tokens_for("SEC").await;
     let grants = scene
         .store
-        .list_grants(alice, 10, scene.server.ports().clock.now())
+        .list_grants(&GrantQuery::of(alice), 10, scene.server.ports().clock.now())
         .await
         .unwrap();
     assert_eq!(grants.len(), 1);

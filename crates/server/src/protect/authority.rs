@@ -122,17 +122,6 @@ fn rule_of(rule: &config::ToolRule) -> Rule {
     }
 }
 
-/// The first few of many names, and the number of the rest.
-fn in_short(names: &[&str]) -> String {
-    const SHOWN: usize = 6;
-    let shown = &names[..names.len().min(SHOWN)];
-    let shown = OneLine::long(&shown.join(", ")).to_string();
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
 /// A star in a name would make its rule speak of others.
 fn has_rule_of_its_own(tool: &Tool) -> bool {
     !tool.name.contains('*')
@@ -144,10 +133,8 @@ impl Authority {
         let mut scopes = Vec::new();
         let mut pairs = Vec::new();
         for reach in Reach::ALL {
-            scopes.push(ScopeDescription {
-                token: ScopeToken::parse(reach.scope())?,
-                description: reach.description().to_owned(),
-            });
+            let token = ScopeToken::parse(reach.scope())?;
+            scopes.push(ScopeDescription::new(token, reach.description()));
             if let Some(smaller) = reach.includes() {
                 pairs.push((reach.scope().to_owned(), smaller.scope().to_owned()));
             }
@@ -158,10 +145,7 @@ impl Authority {
             }
             match scopes.iter_mut().find(|one| one.token == rule.name) {
                 Some(there) => there.description.clone_from(&rule.description),
-                None => scopes.push(ScopeDescription {
-                    token: rule.name.clone(),
-                    description: rule.description.clone(),
-                }),
+                None => scopes.push(ScopeDescription::new(rule.name.clone(), &*rule.description)),
             }
         }
         let mut asked = vec![("protect.base_scope".to_owned(), config.base_scope.clone())];
@@ -199,26 +183,19 @@ impl Authority {
         })
     }
 
-    /// What can be allowed, in words for the person who allows it: ours are followed by the names of the tools, which tell
-    /// more; the operator's stand as they are.
+    /// What can be allowed, in words for the person who allows it, with the tools that need just that.
     pub(crate) fn described(&self, found: Option<&Found>) -> Vec<ScopeDescription> {
         let with_tools = |one: &ScopeDescription| {
-            let is_ours =
-                |reach: &Reach| one.token.as_str() == reach.scope() && one.description == reach.description();
             let tools = found.map(|found| &*found.tools).unwrap_or_default();
-            let names: Vec<&str> = tools
-                .iter()
-                .filter(|tool| {
-                    self.needs(tool)
-                        .is_some_and(|scope| scope.to_string() == one.token.as_str())
-                })
-                .map(|tool| &*tool.name)
-                .collect();
-            let mut one = one.clone();
-            if Reach::ALL.iter().any(is_ours) && !names.is_empty() {
-                one.description = format!("{}: {}", one.description, in_short(&names));
+            let needs_it = |tool: &&Tool| {
+                self.needs(tool)
+                    .is_some_and(|scope| scope.to_string() == one.token.as_str())
+            };
+            let names = tools.iter().filter(needs_it).map(|tool| tool.name.clone());
+            ScopeDescription {
+                tools: names.collect(),
+                ..one.clone()
             }
-            one
         };
         self.scopes.iter().map(with_tools).collect()
     }
@@ -481,29 +458,32 @@ mod tests {
     }
 
     #[test]
-    fn a_person_reads_the_names_of_the_tools_behind_our_words_and_the_operators_words_as_they_are() {
+    fn a_person_reads_the_names_of_the_tools_beside_what_a_scope_allows() {
         let mut authority = authority(Vec::new());
         "Write notes".clone_into(&mut authority.scopes[1].description);
         let mut tools: Vec<Tool> = (1..=8)
             .map(|number| tool(&format!("read_{number}"), Some(true), None))
             .collect();
-        tools.push(tool("write\u{1b}", None, Some(false)));
-        tools.push(tool("burn\n(harmless)", None, None));
-        let words = |found: Option<&Found>| -> Vec<String> {
+        tools.push(tool("write", None, Some(false)));
+        tools.push(tool("burn", None, None));
+        let described = |found: Option<&Found>| -> Vec<(String, String)> {
             let described = authority.described(found);
-            described.into_iter().map(|one| one.description).collect()
+            let in_words = |one: ScopeDescription| (one.description, one.tools.join(" "));
+            described.into_iter().map(in_words).collect()
         };
-        assert_eq!(
-            words(Some(&found(&tools))),
-            [
-                "Use tools that only read: read_1, read_2, read_3, read_4, read_5, read_6 and 2 more",
-                "Write notes",
-                "Use tools that may delete or overwrite things, or do not say what they do: burn (harmless)",
-            ]
-        );
-        let ours = "Use tools that only read";
-        assert_eq!(words(None)[0], ours);
-        assert_eq!(words(Some(&found(&[])))[0], ours);
+        let words = [
+            "Use tools that only read",
+            "Write notes",
+            "Use tools that may delete or overwrite things, or do not say what they do",
+        ];
+        let with = |names: [&str; 3]| -> Vec<(String, String)> {
+            let pairs = words.iter().zip(names);
+            pairs.map(|(words, names)| ((*words).to_owned(), names.to_owned())).collect()
+        };
+        let reading = "read_1 read_2 read_3 read_4 read_5 read_6 read_7 read_8";
+        assert_eq!(described(Some(&found(&tools))), with([reading, "write", "burn"]));
+        assert_eq!(described(None), with(["", "", ""]));
+        assert_eq!(described(Some(&found(&[]))), with(["", "", ""]));
     }
 
     /// The lines at the start, the consent and the policy say the same.

@@ -2,7 +2,7 @@
 
 use mcp_authflow::{
     port::{
-        store::{ImportToken, ImportedEntry, RotateRefreshToken},
+        store::{GrantQuery, ImportToken, ImportedEntry, RotateRefreshToken},
         token_storage::TokenKind,
     },
     record::{AccessTokenRecord, ForeignGrant, ImportedToken, RefreshTokenRecord},
@@ -104,7 +104,7 @@ pub async fn an_imported_refresh_token_is_exchanged_like_one_of_ours(store: &dyn
         .unwrap();
     assert_eq!(answer, RotateRefreshToken::Reused);
     let listed = store
-        .list_grants(scene.user.id.as_str(), 10, sample::now())
+        .list_grants(&GrantQuery::of(scene.user.id.as_str()), 10, sample::now())
         .await
         .unwrap();
     assert_eq!(listed.len(), 1);

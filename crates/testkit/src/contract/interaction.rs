@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcp_authflow::{
-    port::store::{CloseInteraction, Closing, Standing},
+    port::store::{CloseInteraction, Closing, GrantQuery, Standing},
     record::{Client, Grant, Interaction, InteractionId},
 };
 use mcp_authflow_types::{Prompt, Timestamp, TokenHash};
@@ -66,7 +66,7 @@ pub async fn denying_stores_nothing(store: &dyn WholeStore) {
     );
     assert_eq!(load(store, &interaction, &interaction.browser).await, None);
     let grants = store
-        .list_grants(scene.user.id.as_str(), 10, sample::now())
+        .list_grants(&GrantQuery::of(scene.user.id.as_str()), 10, sample::now())
         .await
         .unwrap();
     assert!(grants.is_empty());

@@ -49,10 +49,9 @@ pub async fn a_resource_can_be_described_anew_and_nothing_else_of_it_changes(sto
     let mut resource = scene.resource.clone();
     "Another name".clone_into(&mut resource.name);
     resource.scopes.reverse();
-    resource.scopes.push(ScopeDescription {
-        token: ScopeToken::parse("notes:admin").unwrap(),
-        description: "Manage all notes".to_owned(),
-    });
+    let mut scope = ScopeDescription::new(ScopeToken::parse("notes:admin").unwrap(), "Manage all notes");
+    scope.tools = sample::hostile_texts().to_vec();
+    resource.scopes.push(scope);
     let describe = async |to: &Resource| {
         let described = store.describe_resource(to, &resource.name, &resource.scopes);
         described.await.unwrap()

@@ -10,7 +10,7 @@ use super::{
     WholeStore,
     race::{RUNNERS, race},
     sample,
-    scene::{Scene, add_user, begin, close},
+    scene::{Scene, add_user, begin, close, is_live},
 };
 
 async fn is_waiting(store: &dyn WholeStore, interaction: &Interaction, browser: &TokenHash) -> bool {
@@ -188,6 +188,28 @@ pub async fn an_ended_session_is_gone(store: &dyn WholeStore) {
         assert_eq!(store.load_session(&here.hash).await.unwrap(), None);
     }
     assert!(store.load_session(&there.hash).await.unwrap().is_some());
+}
+
+pub async fn ending_all_sessions_of_an_account_leaves_its_grants_and_other_people(store: &dyn WholeStore) {
+    let (scene, tokens) = Scene::redeemed(store).await;
+    let somebody_else = sample::user();
+    add_user(store, &somebody_else).await;
+    let theirs = sample::session(&somebody_else);
+    assert!(store.begin_session(&theirs, None, None).await.unwrap());
+    let mine: Vec<_> = (0..3).map(|_| sample::session(&scene.user)).collect();
+    for session in &mine {
+        assert!(store.begin_session(session, None, None).await.unwrap());
+    }
+    assert_eq!(store.end_sessions_of(&scene.user.id).await.unwrap(), 3);
+    assert_eq!(store.end_sessions_of(&scene.user.id).await.unwrap(), 0);
+    for session in &mine {
+        assert!(store.load_session(&session.hash).await.unwrap().is_none());
+    }
+    assert!(store.load_session(&theirs.hash).await.unwrap().is_some());
+    assert!(is_live(store, &tokens.access_token).await);
+    let again = sample::session(&scene.user);
+    assert!(store.begin_session(&again, None, None).await.unwrap());
+    assert!(store.load_session(&again.hash).await.unwrap().is_some());
 }
 
 pub async fn a_session_remembers_its_last_use(store: &dyn WholeStore) {

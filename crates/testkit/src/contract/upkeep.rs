@@ -1,7 +1,7 @@
 //! Laws about keeping a store in order.
 
 use mcp_authflow::port::{
-    store::{KeyFingerprint, Purged, RedeemCode, RotateRefreshToken, Standing, TokenCounts},
+    store::{GrantQuery, KeyFingerprint, Purged, RedeemCode, RotateRefreshToken, Standing, TokenCounts},
     token_storage::TokenCount,
 };
 use mcp_authflow_types::AccessToken;
@@ -201,7 +201,7 @@ pub async fn grants_go_with_their_end_or_with_a_code_that_nobody_redeemed(store:
     assert!(!is_live(store, &tokens.access_token).await);
     assert!(peek(store, &tokens.refresh_token.unwrap()).await.is_none());
     let listed = store
-        .list_grants(scene.user.id.as_str(), 10, sample::now())
+        .list_grants(&GrantQuery::of(scene.user.id.as_str()), 10, sample::now())
         .await
         .unwrap();
     assert_eq!(listed.len(), 1);

@@ -11,10 +11,9 @@ use super::{
 use crate::record::{Client, ScopeDescription};
 
 fn record(uri: &str, tokens: &[&str]) -> Arc<ResourceRecord> {
-    let scopes = tokens.iter().map(|token| ScopeDescription {
-        token: ScopeToken::parse(token).unwrap(),
-        description: "May do it".to_owned(),
-    });
+    let scopes = tokens
+        .iter()
+        .map(|token| ScopeDescription::new(ScopeToken::parse(token).unwrap(), "May do it"));
     Arc::new(ResourceRecord {
         resource: resource(uri),
         name: "A resource".to_owned(),

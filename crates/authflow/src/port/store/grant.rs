@@ -1,6 +1,6 @@
 //! Grants and their authorization codes.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
 
@@ -66,6 +66,49 @@ pub struct GrantSummary {
     pub grant: Grant,
     /// Whether it stands.
     pub standing: Standing,
+    /// When its client last fetched tokens; none before the first time.
+    pub last_used: Option<LastUse>,
+}
+
+/// The last time that a client fetched tokens of a grant, to within [`LastUse::PRECISION`].
+///
+/// What is seen here is the exchange of a code or a refresh token. A token that is shown to an MCP server is not: that
+/// would be a write a look-up, and it lives for minutes only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastUse {
+    /// When, by the store's clock.
+    pub at: Timestamp,
+    /// The network address that asked, where the server knows it.
+    pub address: Option<IpAddr>,
+}
+
+impl LastUse {
+    /// A refresh from the same address is not written down again within this time: a busy client costs no more than an
+    /// idle one.
+    pub const PRECISION: Duration = Duration::from_secs(60);
+}
+
+/// Which grants are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GrantQuery {
+    /// Those of this subject; `None` is everybody's.
+    pub subject: Option<String>,
+    /// Those to this client; `None` is every client's.
+    pub client: Option<ClientId>,
+    /// Only those by which a client is connected: redeemed, and standing.
+    pub only_connected: bool,
+    /// Those that follow this one in the list, told by its `created_at` and `id`.
+    pub after: Option<(Timestamp, GrantId)>,
+}
+
+impl GrantQuery {
+    /// All grants of a subject.
+    pub fn of(subject: impl Into<String>) -> Self {
+        Self {
+            subject: Some(subject.into()),
+            ..Self::default()
+        }
+    }
 }
 
 /// Keeps grants.
@@ -80,7 +123,8 @@ pub trait GrantStore: Send + Sync {
         resource_may_be_unregistered: bool,
     ) -> StoreResult<CodePeek>;
 
-    /// Redeems a code: one caller wins, and its tokens are stored in the same step. A wrong answer is a code spent twice.
+    /// Redeems a code: one caller wins, and its tokens are stored in the same step, with the address they go to as the
+    /// grant's last use. A wrong answer is a code spent twice.
     ///
     /// Re-checked in the same step: not redeemed, not expired, the grant not revoked and not ended, its client there and
     /// of the grant's generation, its subject likewise and not disabled, the registration under which the access token's
@@ -98,6 +142,15 @@ pub trait GrantStore: Send + Sync {
     /// ended it.
     async fn revoke_grant(&self, grant: GrantId, now: Timestamp) -> StoreResult<bool>;
 
+    /// Revokes every grant of a subject to a client, redeemed or not: everything beneath stops at once, tokens being issued
+    /// now included. Answers how many this caller ended.
+    async fn revoke_client_grants(
+        &self,
+        subject: &str,
+        client: &ClientId,
+        now: Timestamp,
+    ) -> StoreResult<u64>;
+
     /// Ends everything of a subject, its sessions included, by raising its generation; answers the new one.
     async fn revoke_subject(&self, subject: &str) -> StoreResult<u32>;
 
@@ -113,6 +166,12 @@ pub trait GrantStore: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<bool>;
 
-    /// Lists the unexpired grants of a subject, newest first, at most `limit`.
-    async fn list_grants(&self, subject: &str, limit: u32, now: Timestamp) -> StoreResult<Vec<GrantSummary>>;
+    /// Lists unexpired grants, at most `limit`: those of a subject newest first, everybody's in the order of their
+    /// identifiers.
+    async fn list_grants(
+        &self,
+        query: &GrantQuery,
+        limit: u32,
+        now: Timestamp,
+    ) -> StoreResult<Vec<GrantSummary>>;
 }

@@ -3,7 +3,7 @@
 use mcp_authflow_types::{Timestamp, TokenHash};
 
 use super::StoreResult;
-use crate::record::{Session, User};
+use crate::record::{Session, User, UserId};
 
 /// Keeps sessions.
 #[async_trait::async_trait]
@@ -32,4 +32,7 @@ pub trait SessionStore: Send + Sync {
 
     /// Ends a session.
     async fn end_session(&self, hash: &TokenHash) -> StoreResult<()>;
+
+    /// Ends all sessions of an account, in every browser. Its grants stay. Answers how many there were.
+    async fn end_sessions_of(&self, user: &UserId) -> StoreResult<u64>;
 }

@@ -1,6 +1,6 @@
 //! Access tokens and refresh tokens.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use mcp_authflow_types::{ClientId, Timestamp, TokenHash, secret::ExpiryBucket};
 
@@ -14,6 +14,8 @@ pub struct NewTokens {
     pub access_token: AccessTokenRecord,
     /// The refresh token, where there is one.
     pub refresh_token: Option<RefreshTokenRecord>,
+    /// The network address that asked for them, where it is known; what is shown as the grant's last use.
+    pub address: Option<IpAddr>,
 }
 
 /// A refresh token with its grant.
@@ -54,6 +56,8 @@ pub struct Rotation {
     pub sealed: Vec<u8>,
     /// How long the same answer may be had again, by the store's clock. Zero is strict.
     pub retry_window: Duration,
+    /// The network address that asked, where it is known; what is shown as the grant's last use.
+    pub address: Option<IpAddr>,
 }
 
 /// How rotating went. Of all callers, one wins.
