@@ -7,7 +7,12 @@ export class Application {
   constructor(options) {
     this.options = options;
     this.authorizationUrl = undefined;
-    this.kept = {};
+    this.kept = { client: options.client };
+  }
+
+  /** Where this client's metadata document lies, if it has one. */
+  get clientMetadataUrl() {
+    return this.options.client_metadata_url;
   }
 
   get redirectUrl() {

@@ -3,6 +3,7 @@
 import json
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
@@ -11,30 +12,21 @@ from mcp import ClientSession
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
+from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from dialogue import describe, hear, leaves, say  # noqa: E402
 
 # A library that waits for ever is a failure too.
 PATIENCE = 120
 
 
-def say(**message):
-    print(json.dumps(message), flush=True)
-
-
-async def hear(name):
-    line = await anyio.to_thread.run_sync(sys.stdin.readline)
-    message = json.loads(line or "{}")
-    if name not in message:
-        raise RuntimeError(f"the judge said {line!r} instead of {name!r}")
-    return message[name]
-
-
 class Memory:
     """The library's token store, kept in memory."""
 
-    def __init__(self):
+    def __init__(self, client=None):
         self.tokens = None
-        self.client = None
+        self.client = client
         self.granted = 0
 
     async def get_tokens(self):
@@ -66,7 +58,10 @@ class Application:
     """What surrounds the library: it owns the browser and receives the callback."""
 
     def __init__(self, server_url, options):
-        self.memory = Memory()
+        known = options.get("client")
+        self.memory = Memory(
+            OAuthClientInformationFull(redirect_uris=[options["redirect_uri"]], **known) if known else None
+        )
         self.may_open_browser = True
         self.wanted_browser = False
         self.wanted_sign_in = anyio.Event()
@@ -85,6 +80,7 @@ class Application:
             storage=self.memory,
             redirect_handler=self.open_browser,
             callback_handler=self.receive,
+            client_metadata_url=options.get("client_metadata_url"),
         )
 
     async def open_browser(self, url):
@@ -198,13 +194,6 @@ async def drive(application, server_url, options):
             raise RuntimeError(f"a revoked token still works: {await call()}")
 
 
-def leaves(error):
-    """The errors inside a group of errors, one after the other."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
-    return [error]
-
-
 async def main():
     server_url, options = sys.argv[1], json.loads(sys.argv[2])
     application = Application(server_url, options)
@@ -212,7 +201,7 @@ async def main():
         with anyio.fail_after(PATIENCE):
             await drive(application, server_url, options)
     except Exception as error:
-        sentences = "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error))
+        sentences = describe(error)
         wants_sign_in = any(isinstance(leaf, NewSignInWanted) for leaf in leaves(error))
         if application.expects_refusal and wants_sign_in:
             say(step="revoked_refused", ok=True, error=sentences)
