@@ -8,11 +8,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{error::FetchError, lifetime::Lifetime};
+use crate::{error::FetchError, lifetime::Lifetime, media::Media};
 
-/// How large a document may be and how long a copy of it may be used.
+/// What a document may be, how large, and how long a copy of it may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
+    /// What kind of body is taken.
+    pub media: Media,
     /// The most bytes of its body.
     pub max_bytes: usize,
     /// The longest time that a copy is used, whatever its origin allows.
@@ -22,13 +24,21 @@ pub struct Limits {
 impl Limits {
     /// For client metadata: 10 KiB, a day.
     pub const METADATA: Self = Self {
+        media: Media::Json,
         max_bytes: 10 * 1_024,
         max_age: Duration::from_secs(86_400),
     };
     /// For key sets: 64 KiB, five minutes, after which a withdrawn key is withdrawn here as well.
     pub const KEY_SET: Self = Self {
+        media: Media::Json,
         max_bytes: 64 * 1_024,
         max_age: Duration::from_secs(300),
+    };
+    /// For logos of clients: 64 KiB, a day.
+    pub const LOGO: Self = Self {
+        media: Media::RasterImage,
+        max_bytes: 64 * 1_024,
+        max_age: Duration::from_secs(86_400),
     };
 }
 
@@ -50,6 +60,11 @@ pub struct Document {
     pub age: Duration,
     /// It is past its time, and stands in because its origin cannot be asked.
     pub stale: bool,
+    /// How much longer it is used without asking its origin again: what the origin says, between the bounds; nothing when
+    /// it is stale.
+    pub fresh_for: Duration,
+    /// How long its origin let a copy be used when it came; `None` when it said nothing.
+    pub stated: Option<Duration>,
 }
 
 /// What an entry is found by. The limits are part of it: a large document that was fetched as a key set is not to be
@@ -83,6 +98,8 @@ pub(crate) struct Copy {
     /// How old it was when it came.
     first_age: Duration,
     fresh_until: Duration,
+    /// What the origin said of that.
+    stated: Option<Duration>,
     may_be_stale: bool,
 }
 
@@ -105,6 +122,7 @@ impl Copy {
             asked_at,
             first_age: lifetime.age,
             fresh_until: asked_at + stays_fresh,
+            stated: lifetime.remaining,
             may_be_stale: lifetime.may_be_stale,
         }
     }
@@ -114,6 +132,8 @@ impl Copy {
             body: Arc::clone(&self.body),
             age: now.saturating_sub(self.asked_at).saturating_add(self.first_age),
             stale: now >= self.fresh_until,
+            fresh_for: self.fresh_until.saturating_sub(now),
+            stated: self.stated,
         }
     }
 }

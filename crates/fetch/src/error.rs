@@ -96,6 +96,10 @@ pub enum BadDocument {
     /// Another content type than `application/json` or `application/*+json`, none, or several.
     #[error("its content type is not JSON")]
     ContentType,
+    /// Where a picture was asked for: another content type than those of [`RasterImage`](crate::RasterImage), or bytes of
+    /// another kind than it says.
+    #[error("it is no PNG, JPEG, WebP or GIF picture, or not the kind that its content type says")]
+    NotAnImage,
     /// A content coding. None was asked for, and unpacking is how small bodies become large ones.
     #[error("it has a content coding")]
     ContentEncoding,

@@ -188,7 +188,7 @@ impl Flight {
             return Err(Unavailable::Busy.into());
         };
         let asked_at = self.inner.clock.now();
-        let answer = timeout_at(deadline, self.inner.fetch(target, self.key.limits.max_bytes)).await;
+        let answer = timeout_at(deadline, self.inner.fetch(target, self.key.limits)).await;
         let answer = answer.unwrap_or_else(|_| Err(Unavailable::TimedOut(self.inner.deadline).into()));
         let now = self.inner.clock.now();
         let mut state = self.inner.lock();
@@ -233,16 +233,16 @@ impl Inner {
     }
 
     /// Resolves, vets, dials, asks.
-    async fn fetch(&self, target: &Target, max_bytes: usize) -> Result<Answer, FetchError> {
+    async fn fetch(&self, target: &Target, limits: Limits) -> Result<Answer, FetchError> {
         let addresses = self.addresses(&target.host).await?;
         self.policy.vet(target, &addresses)?;
         // A third of the time, so that one silent address does not cost the document.
         let stream = dial(&addresses, target.port, self.deadline / 3).await?;
         match target.scheme {
-            Scheme::Http => ask(stream, target, max_bytes).await,
+            Scheme::Http => ask(stream, target, limits).await,
             Scheme::Https => {
                 let tls = self.tls().await.ok_or(Unavailable::NoAuthorities)?;
-                ask(secure(stream, tls, target).await?, target, max_bytes).await
+                ask(secure(stream, tls, target).await?, target, limits).await
             }
         }
     }

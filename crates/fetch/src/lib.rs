@@ -1,4 +1,4 @@
-//! Outbound HTTP on a leash: fetches small JSON documents from URLs that strangers chose.
+//! Outbound HTTP on a leash: fetches small documents from URLs that strangers chose.
 //!
 //! A client of an OAuth server may point at documents of its own: its keys (`jwks_uri`, RFC 7591 §2), its metadata. Whoever
 //! fetches them can be sent anywhere, so everything about such a fetch is bounded here: where it goes, how long it takes,
@@ -10,6 +10,7 @@
 //! | `policy` | which hosts and which addresses may be dialled |
 //! | `resolve` | names to addresses, by the system, on a bounded number of threads |
 //! | `exchange` | one request over a connection to exactly an address that was vetted |
+//! | `media` | what a document may be: JSON, or a picture made of pixels |
 //! | `lifetime` | how long the origin lets a copy be used (RFC 9111) |
 //! | `cache` | copies, pauses after failures, the guard against forced refreshes; bounded |
 //! | `fetcher` | the order of all that, one fetch a URL at a time |
@@ -38,6 +39,7 @@ mod error;
 mod exchange;
 mod fetcher;
 mod lifetime;
+mod media;
 mod network;
 mod policy;
 mod resolve;
@@ -49,4 +51,5 @@ pub use builder::{Builder, InvalidCertificates};
 pub use cache::{Document, Freshness, Limits};
 pub use error::{BadDocument, FetchError, Refused, Unavailable};
 pub use fetcher::Fetcher;
+pub use media::{Media, RasterImage};
 pub use network::{InvalidNetwork, Network};

@@ -294,3 +294,44 @@ async fn nobody_listening_is_no_connection() {
         "{answer:?}"
     );
 }
+
+/// M-172
+/// CM-12
+#[tokio::test]
+async fn a_logo_is_a_small_picture_and_nothing_else() {
+    let png = format!("\u{89}PNG\r\n\u{1a}\n{}", "x".repeat(100));
+    let bytes: Vec<u8> = png.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    let answer = |content_type: &str, body: &[u8]| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\ncache-control: max-age=60\r\n\r\n",
+            body.len()
+        );
+        vec![Act::Send([head.as_bytes(), body].concat())]
+    };
+    let logo = async |script: peer::Script| {
+        let peer = Peer::playing(move |_| script.clone()).await;
+        let fetched = local()
+            .build()
+            .get(&peer.url("/logo"), Limits::LOGO, Freshness::Cached)
+            .await;
+        assert!(peer.heads()[0].contains("accept: image/png, image/jpeg, image/webp, image/gif\r\n"));
+        fetched
+    };
+    let good = logo(answer("image/png", &bytes)).await.unwrap();
+    assert_eq!(&*good.body, &bytes);
+    assert_eq!(good.stated, Some(Duration::from_secs(60)));
+    assert!(good.fresh_for > Duration::from_secs(30) && good.fresh_for <= Duration::from_secs(60));
+    for script in [
+        answer("image/svg+xml", b"<svg/>"),
+        answer("image/png", b"<svg/>"),
+        answer("image/gif", &bytes),
+        answer("application/json", b"{}"),
+    ] {
+        assert_eq!(logo(script).await, bad(BadDocument::NotAnImage));
+    }
+    let large = [&bytes[..], &vec![0; Limits::LOGO.max_bytes]].concat();
+    assert_eq!(
+        logo(answer("image/png", &large)).await,
+        bad(BadDocument::TooLarge(Limits::LOGO.max_bytes))
+    );
+}
