@@ -5,8 +5,10 @@
 //!
 //! | file | what it says |
 //! |---|---|
+//! | [`known`] | clients whose ways are known, and how far each is met |
 //! | [`metadata_document`] | what a client says of itself at its own address, read and judged |
 //! | [`trust`] | whose documents count |
 
+pub mod known;
 pub mod metadata_document;
 pub mod trust;

@@ -23,6 +23,7 @@ use mcp_authflow_types::{
 use self::private_key_jwt::{AssertionError, AssertionPolicy, AssertionReason, KeysOutOfReach};
 pub use self::{private_key_jwt::JwtClientAuthenticator, registered_keys::RegisteredKeys};
 use crate::{
+    client::known::{Granted, KnownClients, Leniency},
     port::{Replay, StoreError},
     record::Client,
 };
@@ -54,13 +55,26 @@ pub enum Credential {
 
 /// A client that proved who it is, as far as its registration asks. Only [`authenticate`] makes one.
 #[derive(Clone, Debug)]
-pub struct AuthenticatedClient(Arc<Client>);
+pub struct AuthenticatedClient {
+    client: Arc<Client>,
+    /// What was let pass for it, being known.
+    pub(crate) granted: Option<Granted>,
+    has_shown_something: bool,
+}
+
+impl AuthenticatedClient {
+    /// Whether it proved who it is, by a secret or a key: a public client did not, nor did one that may leave its assertion
+    /// out and does. Whatever is given to a client for its own sake needs it.
+    pub const fn has_proven_itself(&self) -> bool {
+        self.has_shown_something
+    }
+}
 
 impl std::ops::Deref for AuthenticatedClient {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        &self.0
+        &self.client
     }
 }
 
@@ -214,6 +228,8 @@ impl Presented {
 pub struct AuthenticationContext<'a> {
     /// Whether `client_secret_basic` and `client_secret_post` stand in for each other.
     pub let_basic_and_post_swap: bool,
+    /// Clients that are known, and how far each is met.
+    pub known_clients: &'a KnownClients,
     /// What is accepted as an assertion.
     pub assertions: &'a AssertionPolicy,
     /// The clients' keys.
@@ -262,7 +278,13 @@ pub async fn authenticate(
     context: &AuthenticationContext<'_>,
     now: Timestamp,
 ) -> Result<AuthenticatedClient, NotAuthenticated> {
-    let client = expect_method(presented, client, context.let_basic_and_post_swap, now)?;
+    let (client, granted) = expect_method(
+        presented,
+        client,
+        context.let_basic_and_post_swap,
+        context.known_clients,
+        now,
+    )?;
     match &presented.credential {
         Credential::None => {}
         Credential::Basic(secrets) => check_secret(&client, secrets, now)?,
@@ -283,7 +305,12 @@ pub async fn authenticate(
             .await?;
         }
     }
-    Ok(AuthenticatedClient(client))
+    let has_shown_something = !matches!(presented.credential, Credential::None);
+    Ok(AuthenticatedClient {
+        client,
+        granted,
+        has_shown_something,
+    })
 }
 
 /// Whether the client is there, and shows what its registration asks for.
@@ -291,8 +318,9 @@ fn expect_method(
     presented: &Presented,
     client: Option<Arc<Client>>,
     let_basic_and_post_swap: bool,
+    known_clients: &KnownClients,
     now: Timestamp,
-) -> Result<Arc<Client>, ClientAuthReason> {
+) -> Result<(Arc<Client>, Option<Granted>), ClientAuthReason> {
     use ClientAuthReason as No;
     use TokenEndpointAuthMethod as Method;
 
@@ -305,20 +333,32 @@ fn expect_method(
     // 2. It shows what its registration asks for; a confidential client cannot drop to public by leaving its secret out,
     //    and nothing stands in for a key.
     let registered = client.profile.token_endpoint_auth_method;
+    let lets = |leniency| known_clients.lets(&client, leniency);
     let shown = match (&presented.credential, registered) {
-        (Credential::None, Method::None) => return Ok(client),
+        (Credential::None, Method::None) => return Ok((client, None)),
+        // SEP-3149: its document lists `none` beside the key.
+        (Credential::None, Method::PrivateKeyJwt) if client.profile.assertion_is_optional => {
+            return Ok((client, None));
+        }
+        (Credential::None, Method::PrivateKeyJwt) => {
+            let granted = lets(Leniency::AssertionLeftOut).ok_or(No::NoCredential)?;
+            return Ok((client, Some(granted)));
+        }
         (Credential::None, _) => return Err(No::NoCredential),
         (_, Method::None) => return Err(No::UnexpectedCredential),
         (Credential::Basic(_), _) => Method::ClientSecretBasic,
         (Credential::Post(_), _) => Method::ClientSecretPost,
         (Credential::Assertion(_), _) => Method::PrivateKeyJwt,
     };
-    let may_swap = let_basic_and_post_swap && registered.uses_secret() && shown.uses_secret();
-    if shown == registered || may_swap {
-        Ok(client)
-    } else {
-        Err(No::WrongMethod)
+    let is_swapped = registered.uses_secret() && shown.uses_secret();
+    if shown == registered || (let_basic_and_post_swap && is_swapped) {
+        return Ok((client, None));
     }
+    let granted = is_swapped
+        .then(|| lets(Leniency::SecretInBody))
+        .flatten()
+        .ok_or(No::WrongMethod)?;
+    Ok((client, Some(granted)))
 }
 
 /// Whether one of the secrets is the one whose digest is kept, or the one before it while that still counts. Every
@@ -355,11 +395,21 @@ pub(crate) fn let_in(
         credential,
         by_basic: false,
     };
-    let client = expect_method(&presented, Some(Arc::new(client)), true, now)?;
+    let (client, granted) = expect_method(
+        &presented,
+        Some(Arc::new(client)),
+        true,
+        &KnownClients::default(),
+        now,
+    )?;
     if let Credential::Post(secret) = &presented.credential {
         check_secret(&client, std::slice::from_ref(secret), now)?;
     }
-    Ok(AuthenticatedClient(client))
+    Ok(AuthenticatedClient {
+        client,
+        granted,
+        has_shown_something: !matches!(presented.credential, Credential::None),
+    })
 }
 
 #[cfg(test)]

@@ -29,7 +29,12 @@ use crate::{
 ///
 /// `Err` for several, or one that is no resource at all.
 fn read_resource(form: &Form<'_>) -> Result<Option<Resource>, ()> {
-    let mut values = form.values("resource");
+    read_resource_from(form, "resource")
+}
+
+/// The same, from the parameter of another name.
+fn read_resource_from(form: &Form<'_>, name: &str) -> Result<Option<Resource>, ()> {
+    let mut values = form.values(name);
     let Some(first) = values.next() else {
         return Ok(None);
     };

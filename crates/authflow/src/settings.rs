@@ -6,7 +6,10 @@ use mcp_authflow_types::{Issuer, Resource, Scope, cors::AllowedOrigins, pkce::Me
 
 use crate::client_auth::private_key_jwt::AssertionPolicy;
 
-use crate::{client::trust::DomainTrust, registration::InitialAccessTokens};
+use crate::{
+    client::{known::KnownClients, trust::DomainTrust},
+    registration::InitialAccessTokens,
+};
 
 /// The server's settings. [`Settings::new`] gives every default.
 #[derive(Clone, Debug)]
@@ -42,6 +45,11 @@ pub struct Settings {
     pub registration: RegistrationSettings,
     /// Clients that describe themselves in a document at the URL that is their identifier.
     pub client_documents: ClientDocumentSettings,
+    /// Clients that are known, and how far each is met. Default: none.
+    pub known_clients: KnownClients,
+    /// Whether `audience` counts as `resource` where a request has no `resource`, for clients older than RFC 8707.
+    /// Default: no.
+    pub accept_audience_parameter: bool,
     /// How often things may be tried.
     pub limits: Limits,
     /// The keys that sign tokens.
@@ -169,6 +177,11 @@ pub struct RegistrationSettings {
     pub enabled: bool,
     /// How many registrations one address (IPv6: one /64) may make in an hour. Default 20.
     pub per_address_per_hour: u32,
+    /// Whether a client gets a token with which it reads, changes and removes its own registration (RFC 7592). Default: yes.
+    /// Without registration nobody gets one, and those that were given open nothing.
+    pub management: bool,
+    /// How often one address (IPv6: one /64) may do so in an hour, tries with a wrong token included. Default 120.
+    pub management_per_address_per_hour: u32,
     /// Who may register: the holders of one of these. Default: none is asked for, so that everybody may.
     pub initial_access_tokens: InitialAccessTokens,
     /// Where redirect URIs of self-registered clients may lead: hosts (`app.example`, `127.0.0.1`, `[::1]`, `localhost`) and
@@ -185,6 +198,8 @@ impl Default for RegistrationSettings {
         Self {
             enabled: true,
             per_address_per_hour: 20,
+            management: true,
+            management_per_address_per_hour: 120,
             initial_access_tokens: InitialAccessTokens::default(),
             allowed_redirect_hosts: Vec::new(),
             default_scope: None,
@@ -248,6 +263,8 @@ impl Settings {
             limits: Limits::default(),
             registration: RegistrationSettings::default(),
             client_documents: ClientDocumentSettings::default(),
+            known_clients: KnownClients::default(),
+            accept_audience_parameter: false,
             keys: KeySettings::default(),
         }
     }

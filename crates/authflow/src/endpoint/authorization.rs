@@ -95,7 +95,7 @@ impl AuthorizationServer {
         }
         let client_id = query.value("client_id").ok_or(PageReason::NoClientId)?;
         let client_id = ClientId::parse(client_id).map_err(|_| PageReason::NoClientId)?;
-        let wanted = read_resources(query);
+        let wanted = read_resources(query, self.settings().accept_audience_parameter);
         let known = wanted.as_ref().map_or(&[][..], Vec::as_slice);
         let default = self.settings().default_resource.as_slice();
         let found = self
@@ -106,7 +106,9 @@ impl AuthorizationServer {
             .client
             .filter(|client| client.is_current(now))
             .ok_or(PageReason::UnknownClient)?;
-        let target = client.redirect_target(query.value("redirect_uri"))?;
+        let known = &self.settings().known_clients;
+        let (target, granted) = client.redirect_target_or_known(query.value("redirect_uri"), known)?;
+        self.note_leniency(granted.as_ref(), &client_id, request.address);
 
         // From here on a failure may go back to the client.
         let back = Answering {

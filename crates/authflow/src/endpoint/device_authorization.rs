@@ -177,7 +177,7 @@ impl AuthorizationServer {
             return Err(ErrorResponse::repeated(name));
         }
         let presented = self.presented(request)?;
-        let wanted = read_resources(request.form);
+        let wanted = read_resources(request.form, self.settings().accept_audience_parameter);
         let known = wanted.as_ref().map_or(&[][..], Vec::as_slice);
         let default = self.settings().default_resource.as_slice();
         let ClientWithResources { client, resources } = self

@@ -46,7 +46,12 @@ impl AuthorizationServer {
             }
         };
         let client = self.authenticated(&presented, client, request, now).await?;
-        let Some(own) = &client.profile.introspects else {
+        let Some(own) = client
+            .profile
+            .introspects
+            .as_ref()
+            .filter(|_| client.has_proven_itself())
+        else {
             self.audit(
                 &AuditEvent::new(
                     AuditAction::Introspect,

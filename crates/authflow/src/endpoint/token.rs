@@ -2,9 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use mcp_authflow_types::{ErrorCode, ErrorResponse, GrantType, Timestamp, TokenResponse};
+use mcp_authflow_types::{ClientId, ErrorCode, ErrorResponse, GrantType, Timestamp, TokenResponse};
 
 use crate::{
+    client::known::Granted,
     client_auth::{
         AuthenticatedClient, AuthenticationContext, ClientAuthReason, NotAuthenticated, Presented,
         attempts::Verdict, authenticate,
@@ -82,6 +83,7 @@ impl AuthorizationServer {
     ) -> Result<AuthenticatedClient, ErrorResponse> {
         let context = AuthenticationContext {
             let_basic_and_post_swap: self.settings().let_basic_and_post_swap,
+            known_clients: &self.settings().known_clients,
             assertions: &self.settings().client_assertions,
             keys: self.registered_keys(),
             replay: self.replay(),
@@ -90,7 +92,10 @@ impl AuthorizationServer {
         let answer = authenticate(presented, client, &context, now).await;
         self.settle(attempt, Verdict::of(&answer)).await;
         match answer {
-            Ok(client) => Ok(client),
+            Ok(client) => {
+                self.note_leniency(client.granted.as_ref(), &client.id, request.address);
+                Ok(client)
+            }
             Err(NotAuthenticated::Refused(reason)) => {
                 self.audit_unauthenticated(Some(presented), reason, request);
                 Err(reason.response(presented.by_basic))
@@ -101,6 +106,26 @@ impl AuthorizationServer {
                 Err(error.response())
             }
         }
+    }
+
+    /// Writes down that a known client was let pass where another would not have been.
+    pub(crate) fn note_leniency(
+        &self,
+        granted: Option<&Granted>,
+        client_id: &ClientId,
+        address: Option<IpAddr>,
+    ) {
+        let Some(granted) = granted else { return };
+        tracing::info!(
+            client = &*granted.known_as,
+            leniency = granted.leniency.as_str(),
+            "a known client was let pass; known_clients.off ends that"
+        );
+        self.audit(
+            &AuditEvent::new(AuditAction::Leniency, AuditOutcome::Allowed, granted.to_string())
+                .with_client(client_id)
+                .with_address(address),
+        );
     }
 
     fn audit_unauthenticated(

@@ -5,7 +5,7 @@ use mcp_authflow_types::{
     scope::OFFLINE_ACCESS,
 };
 
-use super::read_resource;
+use super::{read_resource, read_resource_from};
 use crate::{
     access_token::Said,
     client_auth::{AuthenticatedClient, Presented},
@@ -71,7 +71,7 @@ fn decide<'a>(
     params: &Params,
 ) -> Result<(&'a ResourceRecord, Scope), Reason> {
     // 1. RFC 6749 §4.4: "The client credentials grant type MUST only be used by confidential clients."
-    if !client.is_confidential() || !client.may_use(GrantType::ClientCredentials) {
+    if !client.has_proven_itself() || !client.may_use(GrantType::ClientCredentials) {
         return Err(Reason::GrantNotAllowed);
     }
     // 2. RFC 8707 §2: the resource asked for, or the only one there is.
@@ -114,7 +114,10 @@ pub(crate) async fn run(
     presented: &Presented,
     now: Timestamp,
 ) -> Result<TokenResponse, ErrorResponse> {
-    let params = Params::read(request.form);
+    let mut params = Params::read(request.form);
+    if server.settings().accept_audience_parameter && params.resource == Ok(None) {
+        params.resource = read_resource_from(request.form, "audience");
+    }
     let default = server.settings().default_resource.as_ref();
     let wanted = params.resource.as_ref().ok().and_then(Option::as_ref).or(default);
     let ClientWithResources { client, resources } = server

@@ -46,6 +46,8 @@ pub enum AuditAction {
     RedeemDeviceCode,
     /// A client authenticated, or failed to.
     ClientAuthentication,
+    /// A known client was let pass where another would have been refused.
+    Leniency,
     /// A token was introspected.
     Introspect,
     /// A token was presented to a resource in this process.
@@ -54,6 +56,8 @@ pub enum AuditAction {
     Revoke,
     /// A client registered itself.
     Register,
+    /// A client read, changed or removed its registration.
+    ManageRegistration,
     /// Somebody signed in, or failed to.
     SignIn,
     /// Somebody signed out.
@@ -79,10 +83,12 @@ impl AuditAction {
             Self::UserCode => "user_code",
             Self::RedeemDeviceCode => "redeem_device_code",
             Self::ClientAuthentication => "client_authentication",
+            Self::Leniency => "leniency",
             Self::Introspect => "introspect",
             Self::Call => "call",
             Self::Revoke => "revoke",
             Self::Register => "register",
+            Self::ManageRegistration => "manage_registration",
             Self::SignIn => "sign_in",
             Self::SignOut => "sign_out",
             Self::SigningKey => "signing_key",

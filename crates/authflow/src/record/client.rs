@@ -5,6 +5,8 @@ use mcp_authflow_types::{
     TokenHash, redirect_uri::RedirectHost,
 };
 
+use crate::client::known::{Granted, KnownClients};
+
 /// A client as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -168,7 +170,7 @@ impl ClientProfile {
     }
 }
 
-/// A redirect URI that was proven to be the client's. Only [`Client::redirect_target`] makes one, and only with one in
+/// A redirect URI that was proven to be the client's. Only [`Client::redirect_target`] and its like make one, and only with one in
 /// hand can an answer leave for the client: this is what keeps the server from being an open redirector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedirectTarget {
@@ -229,6 +231,28 @@ impl Client {
             .strip_prefix("https://")?
             .split(['/', '?'])
             .next()
+    }
+
+    /// The same, and for a client that the table knows also the redirect URIs that it uses without having registered them;
+    /// what was let pass has to be written down.
+    ///
+    /// # Errors
+    /// [`NotItsRedirectUri`]
+    pub fn redirect_target_or_known(
+        &self,
+        presented: Option<&str>,
+        known: &KnownClients,
+    ) -> Result<(RedirectTarget, Option<Granted>), NotItsRedirectUri> {
+        match (self.redirect_target(presented), presented) {
+            (Err(NotItsRedirectUri::Unregistered), Some(presented)) => {
+                let granted = known
+                    .lets_redirect(self, presented)
+                    .ok_or(NotItsRedirectUri::Unregistered)?;
+                let uri = presented.to_owned();
+                Ok((RedirectTarget { uri }, Some(granted)))
+            }
+            (target, _) => Ok((target?, None)),
+        }
     }
 
     /// Whether the operator vouches for it.
@@ -332,22 +356,12 @@ mod tests {
             created_at: Timestamp::from_seconds(0),
             expires_at: None,
             profile: ClientProfile {
-                origin,
-                name: None,
-                uri: None,
                 redirect_uris: redirect_uris
                     .iter()
                     .map(|uri| RedirectUri::parse(uri).unwrap())
                     .collect(),
                 grant_types: vec![GrantType::AuthorizationCode],
-                token_endpoint_auth_method: TokenEndpointAuthMethod::None,
-                keys: None,
-                scope: None,
-                resources: vec![],
-                introspects: None,
-                application_type: ApplicationType::Web,
-                software_id: None,
-                software_version: None,
+                ..ClientProfile::new(origin)
             },
         }
     }

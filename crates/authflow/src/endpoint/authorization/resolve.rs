@@ -222,10 +222,15 @@ impl AuthorizationServer {
     }
 }
 
-/// The `resource` parameters, repetitions folded.
-pub(crate) fn read_resources(query: &Form<'_>) -> Result<Vec<Resource>, Reason> {
+/// The `resource` parameters, repetitions folded; where there are none, and the operator lets it, the `audience`.
+pub(crate) fn read_resources(query: &Form<'_>, accept_audience: bool) -> Result<Vec<Resource>, Reason> {
+    let name = if accept_audience && query.values("resource").next().is_none() {
+        "audience"
+    } else {
+        "resource"
+    };
     let mut resources: Vec<Resource> = Vec::new();
-    for value in query.values("resource") {
+    for value in query.values(name) {
         let resource = Resource::parse(value).map_err(|_| Reason::Resource)?;
         if !resources.contains(&resource) {
             resources.push(resource);

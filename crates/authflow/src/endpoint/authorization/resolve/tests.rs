@@ -156,8 +156,9 @@ fn at_most_eight_resources_are_asked_for_repetitions_folded() {
         let one = |number| format!("resource=https://rs{number}.test/mcp&");
         (0..count).map(one).collect::<Vec<_>>().concat()
     };
-    let read =
-        |text: &str| read_resources(&Form::parse(text.as_bytes()).unwrap()).map(|resources| resources.len());
+    let read = |text: &str| {
+        read_resources(&Form::parse(text.as_bytes()).unwrap(), false).map(|resources| resources.len())
+    };
     assert_eq!(read(""), Ok(0));
     assert_eq!(read(&query(8)), Ok(8));
     assert_eq!(read(&(query(8) + "resource=HTTPS://RS1.test:443/mcp")), Ok(8));
@@ -165,6 +166,26 @@ fn at_most_eight_resources_are_asked_for_repetitions_folded() {
     assert_eq!(read("resource=rs1.test"), Err(Reason::Resource));
     assert_eq!(read("resource=https://a.test/%2523f"), Ok(1));
     assert_eq!(read("resource=https://a.test/%23f"), Err(Reason::Resource));
+}
+
+/// M §6.4 trap 15
+#[test]
+fn an_audience_stands_for_a_resource_only_by_the_switch_and_where_there_is_none() {
+    let read = |text: &str, accept: bool| {
+        let resources = read_resources(&Form::parse(text.as_bytes()).unwrap(), accept).unwrap();
+        resources
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let audience = "audience=https%3A%2F%2Frs1.test%2Fmcp";
+    assert_eq!(read(audience, false), "");
+    assert_eq!(read(audience, true), "https://rs1.test/mcp");
+    assert_eq!(
+        read(&format!("{audience}&resource=https://rs2.test/mcp"), true),
+        "https://rs2.test/mcp"
+    );
 }
 
 /// AZ-14
