@@ -58,13 +58,11 @@ pub struct Document {
     pub body: Arc<[u8]>,
     /// How long ago it was asked for, the age that its origin stated included.
     pub age: Duration,
+    /// How long its origin lets it be used from now on (RFC 9111 §4.2), without any bound of ours; absent when the origin
+    /// says nothing of it.
+    pub fresh_for: Option<Duration>,
     /// It is past its time, and stands in because its origin cannot be asked.
     pub stale: bool,
-    /// How much longer it is used without asking its origin again: what the origin says, between the bounds; nothing when
-    /// it is stale.
-    pub fresh_for: Duration,
-    /// How long its origin let a copy be used when it came; `None` when it said nothing.
-    pub stated: Option<Duration>,
 }
 
 /// What an entry is found by. The limits are part of it: a large document that was fetched as a key set is not to be
@@ -97,9 +95,9 @@ pub(crate) struct Copy {
     asked_at: Duration,
     /// How old it was when it came.
     first_age: Duration,
-    fresh_until: Duration,
-    /// What the origin said of that.
+    /// How long its origin let it be used when it came.
     stated: Option<Duration>,
+    fresh_until: Duration,
     may_be_stale: bool,
 }
 
@@ -121,19 +119,19 @@ impl Copy {
             body: body.into(),
             asked_at,
             first_age: lifetime.age,
-            fresh_until: asked_at + stays_fresh,
             stated: lifetime.remaining,
+            fresh_until: asked_at + stays_fresh,
             may_be_stale: lifetime.may_be_stale,
         }
     }
 
     pub(crate) fn document(&self, now: Duration) -> Document {
+        let since = now.saturating_sub(self.asked_at);
         Document {
             body: Arc::clone(&self.body),
-            age: now.saturating_sub(self.asked_at).saturating_add(self.first_age),
+            age: since.saturating_add(self.first_age),
+            fresh_for: self.stated.map(|stated| stated.saturating_sub(since)),
             stale: now >= self.fresh_until,
-            fresh_for: self.fresh_until.saturating_sub(now),
-            stated: self.stated,
         }
     }
 }
@@ -385,6 +383,21 @@ mod tests {
             };
             let copy = Copy::new(b"{}", lifetime, limits, at(100), &TIMES);
             assert_eq!(copy.fresh_until, at(100 + lives), "{limits:?} {said:?}");
+        }
+    }
+
+    /// M-066: whoever keeps copies of its own is told what the origin said.
+    #[test]
+    fn what_the_origin_says_is_handed_on_without_a_bound() {
+        for (said, after, left) in [
+            (None, 0, None),
+            (Some(0), 5, Some(0)),
+            (Some(600), 0, Some(600)),
+            (Some(600), 40, Some(560)),
+            (Some(315_360_000), 0, Some(315_360_000)),
+        ] {
+            let document = copy("1", said, 100).document(at(100 + after));
+            assert_eq!(document.fresh_for, left.map(Duration::from_secs), "{said:?} {after}");
         }
     }
 

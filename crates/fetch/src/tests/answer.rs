@@ -319,8 +319,7 @@ async fn a_logo_is_a_small_picture_and_nothing_else() {
     };
     let good = logo(answer("image/png", &bytes)).await.unwrap();
     assert_eq!(&*good.body, &bytes);
-    assert_eq!(good.stated, Some(Duration::from_secs(60)));
-    assert!(good.fresh_for > Duration::from_secs(30) && good.fresh_for <= Duration::from_secs(60));
+    assert!(good.fresh_for.is_some_and(|left| left <= Duration::from_secs(60)));
     for script in [
         answer("image/svg+xml", b"<svg/>"),
         answer("image/png", b"<svg/>"),
