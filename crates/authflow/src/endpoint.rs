@@ -10,3 +10,4 @@ mod revocation;
 mod token;
 
 pub use device_authorization::{UserCodeEntry, UserCodeProblem};
+pub use registration::ManageRegistration;

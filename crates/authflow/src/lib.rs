@@ -49,7 +49,7 @@ pub use endpoint::authorization::{
     AnswerTo, Approval, AuthorizationRequest, Authorize, DeviceDecided, PageReason, Pending, PendingResource,
     SendBack, Ticked,
 };
-pub use endpoint::{UserCodeEntry, UserCodeProblem};
+pub use endpoint::{ManageRegistration, UserCodeEntry, UserCodeProblem};
 pub use keys::KeyRing;
 pub use mcp_authflow_jose::ServerKey;
 pub use rate_limiter::SlidingWindowRateLimiter;

@@ -7,6 +7,7 @@
 mod access_token;
 mod buckets;
 mod client;
+mod client_document;
 mod device_code;
 mod grant;
 mod imported_token;
@@ -36,9 +37,10 @@ use self::{
 };
 pub use self::{rate_limit::MemoryRateLimit, replay::MemoryReplay, token_storage::MemoryTokenStorage};
 use crate::{
+    client::trust::DomainName,
     port::store::{LastUse, Standing},
     record::{
-        Client, DeviceCodeRecord, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord,
+        Client, DeviceCodeRecord, DocumentHostRecord, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord,
         ResourceRecord, Session, SigningKeyRecord, User, UserId,
     },
 };
@@ -75,6 +77,7 @@ impl fmt::Debug for MemoryStore {
 struct State {
     /// Removed ones included: their generation must outlive them.
     clients: BTreeMap<ClientId, KeptClient>,
+    document_hosts: BTreeMap<DomainName, DocumentHostRecord>,
     /// By the number of their registration, which is never used twice: what is tied to one ends with it.
     resources: BTreeMap<RegistrationNumber, Arc<ResourceRecord>>,
     resource_numbers: HashMap<Resource, RegistrationNumber>,
@@ -102,6 +105,7 @@ struct State {
 
 struct KeptClient {
     client: Arc<Client>,
+    registration_access_token: Option<TokenHash>,
     is_removed: bool,
 }
 

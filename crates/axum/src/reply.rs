@@ -71,6 +71,13 @@ pub(crate) fn nothing() -> Response {
     response
 }
 
+/// Done, and there is nothing left to say (RFC 7592 §2.3).
+pub(crate) fn no_content() -> Response {
+    let mut response = nothing();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// An error (RFC 6749 §5.2).
 pub(crate) fn error(error: &ErrorResponse) -> Response {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

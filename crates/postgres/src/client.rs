@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use mcp_authflow::{
-    port::store::{AddClient, ClientStore, ClientWithResources, StoreResult},
+    port::store::{
+        AddClient, ClientRegistration, ClientStore, ClientWithResources, ReplaceRegistration, StoreResult,
+    },
     record::Client,
 };
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
@@ -47,15 +49,19 @@ pub(crate) const STATEMENTS: &[&Statement] = &[
     &REMOVE,
     &REVOKE,
     &REPLACE_SECRET,
+    &LOAD_REGISTRATION,
+    &REPLACE_REGISTRATION,
 ];
 
 /// A tombstone comes back to life with the generation it has.
 static ADD: Statement = Statement {
     sql: "INSERT INTO authflow.clients AS old (client_id, generation, secret, retired_secret, retired_until, \
-          created_at, expires_at, introspects, profile) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+          created_at, expires_at, introspects, profile, registration_access_token) \
+          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
           ON CONFLICT (client_id) DO UPDATE SET secret = excluded.secret, retired_secret = excluded.retired_secret, \
           retired_until = excluded.retired_until, created_at = excluded.created_at, \
           expires_at = excluded.expires_at, introspects = excluded.introspects, profile = excluded.profile, \
+          registration_access_token = excluded.registration_access_token, \
           removed_at = NULL WHERE old.removed_at IS NOT NULL RETURNING 1",
     types: &[
         Type::TEXT,
@@ -67,6 +73,7 @@ static ADD: Statement = Statement {
         Type::INT8,
         Type::TEXT,
         Type::JSONB,
+        Type::BYTEA,
     ],
 };
 
@@ -117,7 +124,8 @@ static LIST: Statement = Statement {
 
 static REMOVE: Statement = Statement {
     sql: "WITH removed AS (UPDATE authflow.clients SET removed_at = $2, generation = generation + 1, secret = NULL, \
-          retired_secret = NULL, retired_until = NULL WHERE client_id = $1 AND removed_at IS NULL RETURNING 1) \
+          retired_secret = NULL, retired_until = NULL, registration_access_token = NULL \
+          WHERE client_id = $1 AND removed_at IS NULL RETURNING 1) \
           SELECT count(*) AS done FROM removed",
     types: &[Type::TEXT, Type::INT8],
 };
@@ -136,11 +144,70 @@ static REPLACE_SECRET: Statement = Statement {
     types: &[Type::TEXT, Type::BYTEA, Type::INT8],
 };
 
+static LOAD_REGISTRATION: Statement = Statement {
+    sql: concat!(
+        "SELECT ",
+        client_columns!(),
+        ", c.registration_access_token FROM authflow.clients c \
+         WHERE c.client_id = $1 AND c.removed_at IS NULL AND c.registration_access_token IS NOT NULL"
+    ),
+    types: &[Type::TEXT],
+};
+
+static REPLACE_REGISTRATION: Statement = Statement {
+    sql: "WITH replaced AS (UPDATE authflow.clients SET secret = $3, \
+          retired_secret = CASE WHEN secret IS NOT DISTINCT FROM $3 THEN retired_secret END, \
+          retired_until = CASE WHEN secret IS NOT DISTINCT FROM $3 THEN retired_until END, \
+          profile = $4, generation = generation + $5 \
+          WHERE client_id = $1 AND removed_at IS NULL AND registration_access_token = $2 RETURNING 1) \
+          SELECT count(*) AS done FROM replaced",
+    types: &[Type::TEXT, Type::BYTEA, Type::BYTEA, Type::JSONB, Type::INT4],
+};
+
 #[async_trait::async_trait]
 impl ClientStore for PostgresStore {
     async fn add_client(&self, client: &Client) -> StoreResult<AddClient> {
         let rows = self.ask().write(&ADD, &Columns::of(client).params()).await?;
         Ok(added(&rows))
+    }
+
+    async fn register_client(&self, client: &Client, access_token: &TokenHash) -> StoreResult<AddClient> {
+        let mut columns = Columns::of(client);
+        columns.registration_access_token = Some(access_token.as_bytes());
+        let rows = self.ask().write(&ADD, &columns.params()).await?;
+        Ok(added(&rows))
+    }
+
+    async fn load_registration(&self, id: &ClientId) -> StoreResult<Option<ClientRegistration>> {
+        let rows = self.ask().read(&LOAD_REGISTRATION, &[&id.as_str()]).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let access_token = optional_bytes(row, "registration_access_token")?;
+        Ok(read(row)?
+            .zip(access_token)
+            .map(|(client, access_token)| ClientRegistration {
+                client,
+                access_token: TokenHash::from_bytes(access_token),
+            }))
+    }
+
+    async fn replace_registration(&self, replacement: &ReplaceRegistration) -> StoreResult<bool> {
+        let presented: &[u8] = replacement.access_token.as_bytes();
+        let secret: Option<&[u8]> = replacement
+            .secret
+            .as_ref()
+            .map(|secret| secret.as_bytes().as_slice());
+        let raise = i32::from(replacement.ends_what_was_issued);
+        let params: [&(dyn ToSql + Sync); 5] = [
+            &replacement.client_id.as_str(),
+            &presented,
+            &secret,
+            &Json(&replacement.profile),
+            &raise,
+        ];
+        let rows = self.ask().write(&REPLACE_REGISTRATION, &params).await?;
+        did_something(&rows)
     }
 
     async fn load_client(&self, id: &ClientId) -> StoreResult<Option<Arc<Client>>> {
@@ -233,6 +300,7 @@ struct Columns<'a> {
     expires_at: Option<i64>,
     introspects: Option<&'a str>,
     profile: Json<&'a mcp_authflow::record::ClientProfile>,
+    registration_access_token: Option<&'a [u8]>,
 }
 
 impl<'a> Columns<'a> {
@@ -248,10 +316,11 @@ impl<'a> Columns<'a> {
             expires_at: client.expires_at.map(Timestamp::seconds),
             introspects: client.profile.introspects.as_ref().map(Resource::equivalence_key),
             profile: Json(&client.profile),
+            registration_access_token: None,
         }
     }
 
-    fn params(&self) -> [&(dyn ToSql + Sync); 9] {
+    fn params(&self) -> [&(dyn ToSql + Sync); 10] {
         [
             &self.id,
             &self.generation,
@@ -262,6 +331,7 @@ impl<'a> Columns<'a> {
             &self.expires_at,
             &self.introspects,
             &self.profile,
+            &self.registration_access_token,
         ]
     }
 }

@@ -42,9 +42,19 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0005_signing_keys.sql"),
     },
     Migration {
+        number: 6,
+        name: "client_documents",
+        sql: include_str!("../migrations/0006_client_documents.sql"),
+    },
+    Migration {
         number: 7,
         name: "connected_apps",
         sql: include_str!("../migrations/0007_connected_apps.sql"),
+    },
+    Migration {
+        number: 8,
+        name: "registration_management",
+        sql: include_str!("../migrations/0008_registration_management.sql"),
     },
 ];
 

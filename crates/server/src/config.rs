@@ -9,6 +9,7 @@ mod database;
 mod duration;
 mod friction;
 mod import;
+mod known_clients;
 mod layers;
 mod protect;
 mod reader;
@@ -20,7 +21,7 @@ use std::{
 };
 
 use mcp_authflow::{
-    Settings, TrustedProxies,
+    ForwardingHeader, Settings, TrustedProxies,
     client_auth::private_key_jwt::AssertionPolicy,
     registration::InitialAccessTokens,
     settings::{KeySettings, Lifetimes, Limits, RegistrationSettings},
@@ -36,6 +37,7 @@ use self::reader::Reader;
 pub(crate) use self::{
     database::Database,
     import::{Import, pair},
+    known_clients::KnownClientsConfig,
     layers::{Layers, malformed},
     protect::{IntrospectionCredentials, Protect, ToolRule, UpstreamUrl},
     reader::{ConfigError, Effective},
@@ -56,8 +58,12 @@ pub(crate) struct Config {
     pub(crate) server_key_file: Option<PathBuf>,
     /// Certificate and key, when the server ends TLS itself.
     pub(crate) tls: Option<TlsFiles>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies that are believed when they say whom they speak for.
     pub(crate) trusted_proxies: TrustedProxies,
+    /// The header in which they say it.
+    pub(crate) forwarding_header: ForwardingHeader,
+    /// Whether the public address is asked at the start whether it leads here.
+    pub(crate) check_public_url: bool,
     /// What the protocol may choose.
     pub(crate) settings: Settings,
     /// Redis, where there is one.
@@ -72,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) templates_dir: Option<PathBuf>,
     /// Networks that may be fetched from although they are not of the public internet.
     pub(crate) fetch_networks: Vec<Network>,
+    /// The table of known clients.
+    pub(crate) known_clients: KnownClientsConfig,
     /// Moving over from the Python package.
     pub(crate) import: Import,
     /// The MCP server behind `authflow protect`.
@@ -194,11 +202,22 @@ impl Config {
         let trusted_proxies: TrustedProxies = read.with("trusted_proxies", "", |text| {
             TrustedProxies::parse(text).map_err(|error| error.to_string())
         })?;
+        let forwarding_header = match read.one_of(
+            "forwarding_header",
+            "x-forwarded-for",
+            &["x-forwarded-for", "forwarded"],
+        )? {
+            "forwarded" => ForwardingHeader::Forwarded,
+            _ => ForwardingHeader::XForwardedFor,
+        };
+        let check_public_url = read.boolean("check_public_url", true)?;
         let tls = read_tls(&mut read)?;
         let templates_dir = read.optional("templates_dir")?.map(PathBuf::from);
         let redis = read_redis(&mut read)?;
         let nodes = read.integer("nodes", 1, 1..=1_000)?;
-        let settings = read_settings(&mut read, &issuer)?;
+        let mut settings = read_settings(&mut read, &issuer)?;
+        let known_clients = KnownClientsConfig::read(&mut read)?;
+        settings.known_clients = known_clients.table.known_clients(&known_clients.switches);
         let sessions = Sessions {
             idle: read.duration("sessions.idle", 30 * MINUTE, MINUTE..=DAY)?,
             absolute: read.duration("sessions.absolute", DAY / 2, MINUTE..=30 * DAY)?,
@@ -236,6 +255,8 @@ impl Config {
             server_key_file,
             tls,
             trusted_proxies,
+            forwarding_header,
+            check_public_url,
             settings,
             redis,
             nodes,
@@ -243,6 +264,7 @@ impl Config {
             log,
             templates_dir,
             fetch_networks,
+            known_clients,
             import,
             protect,
             drain,
@@ -435,6 +457,8 @@ fn read_settings(read: &mut Reader, issuer: &Issuer) -> Result<Settings, ConfigE
         .transpose()?;
     settings.let_basic_and_post_swap =
         read.boolean("let_basic_and_post_swap", settings.let_basic_and_post_swap)?;
+    settings.accept_audience_parameter =
+        read.boolean("accept_audience_parameter", settings.accept_audience_parameter)?;
     settings.dangerous_allow_plain_pkce =
         read.boolean(ALLOW_PLAIN_PKCE, settings.dangerous_allow_plain_pkce)?;
     settings.allowed_origins = read.with("cors.allowed_origins", "*", |text| {
@@ -559,6 +583,12 @@ fn read_registration(
     registration.per_address_per_hour = read.integer(
         "registration.per_address_per_hour",
         registration.per_address_per_hour,
+        1..=1_000_000,
+    )?;
+    registration.management = read.boolean("registration.management", registration.management)?;
+    registration.management_per_address_per_hour = read.integer(
+        "registration.management_per_address_per_hour",
+        registration.management_per_address_per_hour,
         1..=1_000_000,
     )?;
     registration.initial_access_tokens = read_initial_access_tokens(read)?;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use mcp_authflow::{
-    port::store::{AddClient, ClientStore, ClientWithResources, StoreResult},
+    port::store::{
+        AddClient, ClientRegistration, ClientStore, ClientWithResources, ReplaceRegistration, StoreResult,
+    },
     record::Client,
 };
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
@@ -16,12 +18,13 @@ use crate::{
 
 statements! {
     /// A removed client comes back under the generation that its removal left.
-    ADD = "INSERT INTO clients (id, generation, secret, retired_secret, retired_until, created_at, expires_at, introspects, profile)
-        VALUES (:id, :generation, :secret, :retired_secret, :retired_until, :created_at, :expires_at, :introspects, :profile)
+    ADD = "INSERT INTO clients (id, generation, secret, retired_secret, retired_until, created_at, expires_at, introspects, profile, registration_access_token)
+        VALUES (:id, :generation, :secret, :retired_secret, :retired_until, :created_at, :expires_at, :introspects, :profile, :access_token)
         ON CONFLICT (id) DO UPDATE SET
             is_removed = 0, secret = excluded.secret, retired_secret = excluded.retired_secret,
             retired_until = excluded.retired_until, created_at = excluded.created_at,
-            expires_at = excluded.expires_at, introspects = excluded.introspects, profile = excluded.profile
+            expires_at = excluded.expires_at, introspects = excluded.introspects, profile = excluded.profile,
+            registration_access_token = excluded.registration_access_token
         WHERE clients.is_removed";
     IS_THERE = "SELECT EXISTS (SELECT 1 FROM clients WHERE id = :id AND NOT is_removed)";
     LOAD = "SELECT * FROM clients WHERE id = :id AND NOT is_removed";
@@ -33,6 +36,13 @@ statements! {
             retired_until = iif(secret IS NULL, NULL, :old_until),
             secret = :secret
         WHERE id = :id AND NOT is_removed";
+    LOAD_REGISTRATION = "SELECT * FROM clients
+        WHERE id = :id AND NOT is_removed AND registration_access_token IS NOT NULL";
+    REPLACE_REGISTRATION = "UPDATE clients SET
+            retired_secret = iif(secret IS :secret, retired_secret, NULL),
+            retired_until = iif(secret IS :secret, retired_until, NULL),
+            secret = :secret, profile = :profile, generation = generation + :raise
+        WHERE id = :id AND NOT is_removed AND registration_access_token = :access_token";
 }
 
 fn client(row: &Row<'_>) -> rusqlite::Result<Client> {
@@ -63,6 +73,14 @@ pub(crate) fn load(connection: &Connection, id: &ClientId) -> rusqlite::Result<O
 
 /// Adds a client, for its own sake or together with a resource.
 pub(crate) fn add(connection: &Connection, client: &Client) -> rusqlite::Result<AddClient> {
+    register(connection, client, None)
+}
+
+fn register(
+    connection: &Connection,
+    client: &Client,
+    access_token: Option<&TokenHash>,
+) -> rusqlite::Result<AddClient> {
     let (retired, until) = client.retired_secret.unzip();
     let introspects = client.profile.introspects.as_ref();
     let added = connection.prepare_cached(ADD)?.execute(named_params! {
@@ -75,6 +93,7 @@ pub(crate) fn add(connection: &Connection, client: &Client) -> rusqlite::Result<
         ":expires_at": client.expires_at.map(Timestamp::seconds),
         ":introspects": introspects.map(Resource::equivalence_key),
         ":profile": Json(&client.profile),
+        ":access_token": access_token.map(TokenHash::as_bytes),
     })?;
     Ok(if added == 1 {
         AddClient::Added
@@ -167,6 +186,45 @@ impl ClientStore for SqliteStore {
                     ":id": id.as_str(),
                     ":secret": secret.as_bytes(),
                     ":old_until": old_until.map(Timestamp::seconds),
+                })?;
+            Ok(replaced == 1)
+        })
+        .await
+    }
+
+    async fn register_client(&self, client: &Client, access_token: &TokenHash) -> StoreResult<AddClient> {
+        let (client, access_token) = (client.clone(), *access_token);
+        self.write(move |connection| register(connection, &client, Some(&access_token)))
+            .await
+    }
+
+    async fn load_registration(&self, id: &ClientId) -> StoreResult<Option<ClientRegistration>> {
+        let id = id.clone();
+        self.read(move |connection| {
+            connection
+                .prepare_cached(LOAD_REGISTRATION)?
+                .query_row(named_params! {":id": id.as_str()}, |row| {
+                    Ok(ClientRegistration {
+                        client: Arc::new(client(row)?),
+                        access_token: TokenHash::from_bytes(row.get("registration_access_token")?),
+                    })
+                })
+                .optional()
+        })
+        .await
+    }
+
+    async fn replace_registration(&self, replacement: &ReplaceRegistration) -> StoreResult<bool> {
+        let replacement = replacement.clone();
+        self.write(move |connection| {
+            let replaced = connection
+                .prepare_cached(REPLACE_REGISTRATION)?
+                .execute(named_params! {
+                    ":id": replacement.client_id.as_str(),
+                    ":access_token": replacement.access_token.as_bytes(),
+                    ":secret": replacement.secret.as_ref().map(TokenHash::as_bytes),
+                    ":profile": Json(&replacement.profile),
+                    ":raise": replacement.ends_what_was_issued,
                 })?;
             Ok(replaced == 1)
         })

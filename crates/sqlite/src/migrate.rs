@@ -43,9 +43,19 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0005_signing_keys.sql"),
     },
     Migration {
+        number: 6,
+        name: "client_documents",
+        sql: include_str!("../migrations/0006_client_documents.sql"),
+    },
+    Migration {
         number: 7,
         name: "connected_apps",
         sql: include_str!("../migrations/0007_connected_apps.sql"),
+    },
+    Migration {
+        number: 8,
+        name: "registration_management",
+        sql: include_str!("../migrations/0008_registration_management.sql"),
     },
 ];
 
@@ -174,6 +184,7 @@ mod tests {
         let connection = migrated();
         let nouns = [
             crate::client::STATEMENTS,
+            crate::client_document::STATEMENTS,
             crate::device_code::STATEMENTS,
             crate::grant::STATEMENTS,
             crate::imported_token::STATEMENTS,

@@ -37,6 +37,7 @@ use mcp_authflow::port::{AccountStore, Store};
 
 pub mod access_token;
 pub mod client;
+pub mod client_document;
 pub mod coverage;
 pub mod device_code;
 pub mod grant;
@@ -96,6 +97,16 @@ macro_rules! store_contract {
             client: wanted_resources_come_in_the_order_asked;
             client: with_nothing_wanted_the_first_two_resources_come;
             client: hostile_text_survives_in_a_client;
+            client: a_registration_is_replaced_under_its_own_token_only;
+            client: a_client_without_a_token_has_no_registration_to_replace;
+            client_document: the_first_copy_of_a_document_adds_its_client;
+            client_document: a_copy_replaces_only_the_one_it_was_compared_with;
+            client_document: one_of_many_racing_copies_counts;
+            client_document: a_pinned_copy_keeps_its_client_for_good;
+            client_document: a_document_leaves_clients_of_another_origin_alone;
+            client_document: a_removed_document_client_continues_its_generation;
+            client_document: a_host_waits_until_somebody_decides;
+            client_document: only_so_many_hosts_wait_and_only_for_so_long;
             resource: resources_are_listed_in_the_order_of_their_registration;
             resource: an_equivalent_resource_is_taken_and_nothing_is_added;
             resource: a_resource_can_be_described_anew_and_nothing_else_of_it_changes;

@@ -8,21 +8,25 @@ use std::{
 };
 
 use mcp_authflow::{
+    client::trust::DomainName,
     memory::MemoryStore,
     port::{
         OneTimeUse, RecordOnce, Replay, StoreError,
         store::{
-            AccessTokenPeek, AddClient, AddResource, AddSigningKey, BeginDevice, ClaimDevice, ClientStore,
-            ClientWithResources, CloseInteraction, Closing, CodePeek, DeviceCodeStore, GrantQuery, GrantStore,
-            GrantSummary, ImportToken, ImportedEntry, ImportedTokenStore, InteractionStore, IssueAccessToken,
-            KeyFingerprint, NewTokens, PollDevice, Purged, RedeemCode, RefreshTokenPeek, ResourceStore,
-            RotateRefreshToken, Rotation, SigningKeyStore, StoreResult, TokenCounts, TokenStore, UpkeepStore,
+            AccessTokenPeek, AddClient, AddResource, AddSigningKey, BeginDevice, ClaimDevice,
+            ClientDocumentStore, ClientRegistration, ClientStore, ClientWithResources, CloseInteraction,
+            Closing, CodePeek, DeviceCodeStore, GrantQuery, GrantStore, GrantSummary, ImportToken,
+            ImportedEntry, ImportedTokenStore, InteractionStore, IssueAccessToken, KeyFingerprint,
+            NewClientDocument, NewTokens, NoteHost, PollDevice, Purged, PutClientDocument, RedeemCode,
+            RefreshTokenPeek, ReplaceRegistration, ResourceStore, RotateRefreshToken, Rotation,
+            SigningKeyStore, StoreResult, TokenCounts, TokenStore, UpkeepStore,
         },
         token_storage::TokenKind,
     },
     record::{
-        AccessTokenFormat, AccessTokenRecord, Client, DeviceCodeRecord, GrantId, GrantedResource,
-        ImportedToken, Interaction, InteractionId, ResourceRecord, ScopeDescription, SigningKeyRecord,
+        AccessTokenFormat, AccessTokenRecord, Client, DeviceCodeRecord, DocumentHostRecord, GrantId,
+        GrantedResource, HostDecision, ImportedToken, Interaction, InteractionId, ResourceRecord,
+        ScopeDescription, SigningKeyRecord,
     },
 };
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash, secret::ExpiryBucket};
@@ -184,6 +188,16 @@ hand_on! {
         remove_client(id: &ClientId, now: Timestamp) -> bool;
         revoke_client(id: &ClientId) -> Option<u32>;
         replace_client_secret(id: &ClientId, secret: &TokenHash, old_until: Option<Timestamp>) -> bool;
+        register_client(client: &Client, access_token: &TokenHash) -> AddClient;
+        load_registration(id: &ClientId) -> Option<ClientRegistration>;
+        replace_registration(replacement: &ReplaceRegistration) -> bool;
+    }
+    ClientDocumentStore CLIENT_DOCUMENT_VERBS {
+        put_client_document(new: &NewClientDocument, now: Timestamp) -> PutClientDocument;
+        load_document_host(host: &DomainName) -> Option<DocumentHostRecord>;
+        note_document_host(host: &DomainName, now: Timestamp) -> NoteHost;
+        decide_document_host(host: &DomainName, decision: HostDecision, now: Timestamp) -> ();
+        list_document_hosts() -> Vec<DocumentHostRecord>;
     }
     ResourceStore RESOURCE_VERBS {
         add_resource(resource: &ResourceRecord, introspector: &Client) -> AddResource;

@@ -67,7 +67,7 @@ pub use resource::Resource;
 pub use scope::{Scope, ScopeToken};
 pub use secret::{
     AccessToken, AuthorizationCode, ClientSecret, DeviceCode, ForeignToken, PresentedToken, RefreshToken,
-    TokenHash,
+    RegistrationAccessToken, TokenHash,
 };
 pub use timestamp::Timestamp;
 pub use token_response::TokenResponse;

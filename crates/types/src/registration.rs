@@ -1,8 +1,9 @@
-//! How a client introduces itself (RFC 7591): the request as far as it is used, and the answer.
+//! How a client introduces itself (RFC 7591) and changes what it said (RFC 7592): the requests as far as they are used, and
+//! the answer to both.
 
 use crate::{
-    ApplicationType, ClientId, ClientSecret, GrantType, RedirectUri, ResponseType, Scope, Timestamp,
-    TokenEndpointAuthMethod,
+    ApplicationType, ClientId, ClientSecret, GrantType, RedirectUri, RegistrationAccessToken, ResponseType,
+    Scope, Timestamp, TokenEndpointAuthMethod,
 };
 
 /// The members of a registration request that mean something here. Everything else is ignored (RFC 7591 §2), above all
@@ -15,6 +16,12 @@ pub struct RegistrationRequest {
     pub client_name: Option<String>,
     /// Its home page: a claim.
     pub client_uri: Option<String>,
+    /// Where its logo is: a claim.
+    pub logo_uri: Option<String>,
+    /// Its privacy policy: a claim.
+    pub policy_uri: Option<String>,
+    /// Its terms of service: a claim.
+    pub tos_uri: Option<String>,
     /// How it wants to authenticate at the token endpoint.
     pub token_endpoint_auth_method: Option<String>,
     /// The grants it wants to use.
@@ -66,13 +73,12 @@ impl RegistrationRequest {
     /// # Errors
     /// [`InvalidRegistration`]
     pub fn parse(body: &[u8]) -> Result<Self, InvalidRegistration> {
+        Self::of(&members(body)?)
+    }
+
+    fn of(members: &Members) -> Result<Self, InvalidRegistration> {
         use serde_json::Value;
 
-        let value =
-            crate::json::parse_strict(body, Self::MAX_DEPTH).ok_or(InvalidRegistration::NotAnObject)?;
-        let Value::Object(members) = value else {
-            return Err(InvalidRegistration::NotAnObject);
-        };
         let longest = |name| {
             if name == "scope" {
                 Scope::MAX_ASKED_BYTES
@@ -107,6 +113,9 @@ impl RegistrationRequest {
             redirect_uris: list("redirect_uris")?.unwrap_or_default(),
             client_name: text("client_name")?,
             client_uri: text("client_uri")?,
+            logo_uri: text("logo_uri")?,
+            policy_uri: text("policy_uri")?,
+            tos_uri: text("tos_uri")?,
             token_endpoint_auth_method: text("token_endpoint_auth_method")?,
             grant_types: list("grant_types")?,
             response_types: list("response_types")?,
@@ -121,7 +130,95 @@ impl RegistrationRequest {
     }
 }
 
-/// The answer to a registration (RFC 7591 §3.2.1): every default spelled out, no null, no empty text; what it says is
+type Members = serde_json::Map<String, serde_json::Value>;
+
+fn members(body: &[u8]) -> Result<Members, InvalidRegistration> {
+    match crate::json::parse_strict(body, RegistrationRequest::MAX_DEPTH) {
+        Some(serde_json::Value::Object(members)) => Ok(members),
+        _ => Err(InvalidRegistration::NotAnObject),
+    }
+}
+
+/// What a client says instead of what it said before (RFC 7592 §2.2). It replaces everything: what is left out is deleted.
+#[derive(Clone, Debug)]
+pub struct UpdateRequest {
+    /// Who it says it is.
+    pub client_id: String,
+    /// Its secret, if it repeats it. It cannot choose one.
+    pub client_secret: Option<ClientSecret>,
+    /// Everything else.
+    pub registration: RegistrationRequest,
+}
+
+/// Why a body is not an update of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUpdate {
+    /// It would be no registration either.
+    #[error(transparent)]
+    Registration(#[from] InvalidRegistration),
+    /// "This request MUST include" the identifier.
+    #[error("client_id is missing")]
+    NoClientId,
+    /// A member that is the server's to say.
+    #[error("{0} is not the client's to say: leave it out")]
+    NotItsOwn(&'static str),
+}
+
+impl UpdateRequest {
+    /// What an update must not say (RFC 7592 §2.2).
+    const NOT_ITS_OWN: [&'static str; 4] = [
+        "registration_access_token",
+        "registration_client_uri",
+        "client_secret_expires_at",
+        "client_id_issued_at",
+    ];
+
+    /// Reads a JSON body.
+    ///
+    /// # Errors
+    /// [`InvalidUpdate`]
+    pub fn parse(body: &[u8]) -> Result<Self, InvalidUpdate> {
+        use serde_json::Value;
+
+        let members = members(body)?;
+        if let Some(name) = Self::NOT_ITS_OWN
+            .into_iter()
+            .find(|name| members.contains_key(*name))
+        {
+            return Err(InvalidUpdate::NotItsOwn(name));
+        }
+        let client_id = match members.get("client_id") {
+            Some(Value::String(id)) => id.clone(),
+            None | Some(Value::Null) => return Err(InvalidUpdate::NoClientId),
+            Some(_) => return Err(InvalidRegistration::WrongType("client_id").into()),
+        };
+        let client_secret = match members.get("client_secret") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(secret)) => {
+                let secret = ClientSecret::present(secret);
+                Some(secret.map_err(|_| InvalidRegistration::WrongType("client_secret"))?)
+            }
+            Some(_) => return Err(InvalidRegistration::WrongType("client_secret").into()),
+        };
+        Ok(Self {
+            client_id,
+            client_secret,
+            registration: RegistrationRequest::of(&members)?,
+        })
+    }
+}
+
+/// Where a client manages its registration, and with what (RFC 7592 §3).
+#[derive(Clone, Debug)]
+pub struct ClientConfiguration {
+    /// The address.
+    pub registration_client_uri: String,
+    /// The bearer token that opens it.
+    pub registration_access_token: RegistrationAccessToken,
+}
+
+/// The answer to a registration (RFC 7591 §3.2.1) and to its management (RFC 7592 §3): every default spelled out, no null, no empty text; what it says is
 /// what is stored.
 #[derive(Clone, Debug)]
 pub struct RegistrationResponse {
@@ -137,6 +234,12 @@ pub struct RegistrationResponse {
     pub client_name: Option<String>,
     /// Its home page.
     pub client_uri: Option<String>,
+    /// Where its logo is.
+    pub logo_uri: Option<String>,
+    /// Its privacy policy.
+    pub policy_uri: Option<String>,
+    /// Its terms of service.
+    pub tos_uri: Option<String>,
     /// How it authenticates.
     pub token_endpoint_auth_method: TokenEndpointAuthMethod,
     /// The grants it may use.
@@ -155,10 +258,12 @@ pub struct RegistrationResponse {
     pub jwks: Option<serde_json::Value>,
     /// Where its public keys are, otherwise.
     pub jwks_uri: Option<String>,
+    /// How it can change all this; absent where it cannot.
+    pub configuration: Option<ClientConfiguration>,
 }
 
 impl RegistrationResponse {
-    /// The JSON body, answered with 201. `client_secret_expires_at` is 0, a number, and only beside a secret.
+    /// The JSON body. `client_secret_expires_at` is 0, a number, and only beside a secret.
     pub fn body(&self) -> String {
         use serde_json::{Map, Value, json};
 
@@ -174,6 +279,9 @@ impl RegistrationResponse {
         for (name, value) in [
             ("client_name", &self.client_name),
             ("client_uri", &self.client_uri),
+            ("logo_uri", &self.logo_uri),
+            ("policy_uri", &self.policy_uri),
+            ("tos_uri", &self.tos_uri),
             ("software_id", &self.software_id),
             ("software_version", &self.software_version),
             ("jwks_uri", &self.jwks_uri),
@@ -195,6 +303,14 @@ impl RegistrationResponse {
         if !self.scope.is_empty() {
             put("scope", json!(self.scope));
         }
+        if let Some(configuration) = &self.configuration {
+            put(
+                "registration_client_uri",
+                json!(configuration.registration_client_uri),
+            );
+            let token = configuration.registration_access_token.expose();
+            put("registration_access_token", json!(token));
+        }
         Value::Object(body).to_string()
     }
 }
@@ -203,6 +319,38 @@ impl RegistrationResponse {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
     use super::*;
+
+    /// DC-15, RFC 7592 §2.2
+    #[test]
+    fn an_update_says_who_it_is_from_and_nothing_that_is_the_servers() {
+        let parse = |body: &str| UpdateRequest::parse(body.as_bytes()).map(|update| update.client_id);
+        assert_eq!(
+            parse(r#"{"client_id":"c","redirect_uris":[]}"#),
+            Ok("c".to_owned())
+        );
+        assert_eq!(parse("{}"), Err(InvalidUpdate::NoClientId));
+        assert_eq!(
+            parse("[]"),
+            Err(InvalidUpdate::Registration(InvalidRegistration::NotAnObject))
+        );
+        for name in [
+            "registration_access_token",
+            "registration_client_uri",
+            "client_secret_expires_at",
+            "client_id_issued_at",
+        ] {
+            let body = format!(r#"{{"client_id":"c","{name}":"x"}}"#);
+            assert_eq!(parse(&body), Err(InvalidUpdate::NotItsOwn(name)));
+        }
+        for (body, name) in [
+            (r#"{"client_id":7}"#, "client_id"),
+            (r#"{"client_id":"c","client_secret":7}"#, "client_secret"),
+            (r#"{"client_id":"c","client_secret":""}"#, "client_secret"),
+        ] {
+            let wrong = InvalidRegistration::WrongType(name);
+            assert_eq!(parse(body), Err(InvalidUpdate::Registration(wrong)), "{body}");
+        }
+    }
 
     #[test]
     fn only_a_plain_json_object_is_a_registration() {

@@ -9,6 +9,7 @@
 //! | authorization code | `mcpac_` | none | the same |
 //! | device code | `mcpdc_` | none | the same |
 //! | client secret | `mcpcs_` | none | the same |
+//! | registration access token | `mcpra_` | none | the same |
 //!
 //! An access token may be a JWT instead (RFC 9068), where its resource wants one; it then lies in the bucket of its `exp`.
 //!
@@ -177,6 +178,28 @@ secret! {
 secret! {
     /// A client's secret (RFC 6749 §2.3.1): minted by us, or brought by the operator.
     ClientSecret, "client secret", "mcpcs_"
+}
+
+secret! {
+    /// The token with which a client reads, changes and removes its own registration (RFC 7592 §3).
+    RegistrationAccessToken, "registration access token", "mcpra_"
+}
+
+impl RegistrationAccessToken {
+    /// Mints a token.
+    pub fn mint(random: &[u8; 32]) -> Self {
+        Self(mint(Self::PREFIX, None, random))
+    }
+
+    /// Reads a token that we may have minted.
+    ///
+    /// # Errors
+    /// [`Malformed`] when prefix, length, alphabet or checksum are wrong.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        read(Self::PREFIX, false, text)
+            .map(|_| Self(Zeroizing::new(text.to_owned())))
+            .ok_or(Malformed("registration access token"))
+    }
 }
 
 impl AccessToken {

@@ -6,16 +6,23 @@ use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
 
 use super::{KeptClient, MemoryStore, State};
 use crate::{
-    port::store::{AddClient, ClientStore, ClientWithResources, StoreResult},
+    port::store::{
+        AddClient, ClientRegistration, ClientStore, ClientWithResources, ReplaceRegistration, StoreResult,
+    },
     record::Client,
 };
 
 impl State {
     pub(super) fn add_client(&mut self, client: &Client) -> AddClient {
+        self.register_client(client, None)
+    }
+
+    fn register_client(&mut self, client: &Client, access_token: Option<TokenHash>) -> AddClient {
         match self.clients.entry(client.id.clone()) {
             Entry::Vacant(place) => {
                 place.insert(KeptClient {
                     client: Arc::new(client.clone()),
+                    registration_access_token: access_token,
                     is_removed: false,
                 });
                 AddClient::Added
@@ -27,6 +34,7 @@ impl State {
                         generation,
                         ..client.clone()
                     }),
+                    registration_access_token: access_token,
                     is_removed: false,
                 });
                 AddClient::Added
@@ -113,6 +121,39 @@ impl ClientStore for MemoryStore {
             return Ok(false);
         };
         client.retired_secret = client.secret.replace(*secret).zip(old_until);
+        Ok(true)
+    }
+
+    async fn register_client(&self, client: &Client, access_token: &TokenHash) -> StoreResult<AddClient> {
+        Ok(self.state().register_client(client, Some(*access_token)))
+    }
+
+    async fn load_registration(&self, id: &ClientId) -> StoreResult<Option<ClientRegistration>> {
+        let state = self.state();
+        let kept = state.clients.get(id).filter(|kept| !kept.is_removed);
+        Ok(kept.and_then(|kept| {
+            Some(ClientRegistration {
+                client: kept.client.clone(),
+                access_token: kept.registration_access_token?,
+            })
+        }))
+    }
+
+    async fn replace_registration(&self, replacement: &ReplaceRegistration) -> StoreResult<bool> {
+        let mut state = self.state();
+        let Some(kept) = state.clients.get_mut(&replacement.client_id) else {
+            return Ok(false);
+        };
+        if kept.is_removed || kept.registration_access_token != Some(replacement.access_token) {
+            return Ok(false);
+        }
+        let client = Arc::make_mut(&mut kept.client);
+        if client.secret != replacement.secret {
+            client.retired_secret = None;
+        }
+        client.secret = replacement.secret;
+        client.profile = replacement.profile.clone();
+        client.generation += u32::from(replacement.ends_what_was_issued);
         Ok(true)
     }
 }

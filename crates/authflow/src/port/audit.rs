@@ -56,6 +56,9 @@ pub enum AuditAction {
     Revoke,
     /// A client registered itself.
     Register,
+    /// A client's metadata document was fetched for the first time, changed, or was refused; or its host waits for an
+    /// administrator.
+    ClientDocument,
     /// A client read, changed or removed its registration.
     ManageRegistration,
     /// Somebody signed in, or failed to.
@@ -88,6 +91,7 @@ impl AuditAction {
             Self::Call => "call",
             Self::Revoke => "revoke",
             Self::Register => "register",
+            Self::ClientDocument => "client_document",
             Self::ManageRegistration => "manage_registration",
             Self::SignIn => "sign_in",
             Self::SignOut => "sign_out",

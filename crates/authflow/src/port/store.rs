@@ -9,6 +9,7 @@
 //! compared with the same clock by the next: the retry window of a refresh token is the store's to measure.
 
 mod client;
+mod client_document;
 mod device_code;
 mod grant;
 mod imported_token;
@@ -20,7 +21,11 @@ mod token;
 mod upkeep;
 mod user;
 
-pub use client::{AddClient, ClientStore, ClientWithResources};
+pub use client::{AddClient, ClientRegistration, ClientStore, ClientWithResources, ReplaceRegistration};
+pub use client_document::{
+    ClientDocumentStore, MOST_WAITING_HOSTS, NewClientDocument, NoteHost, PutClientDocument,
+    WAITING_HOST_SECONDS,
+};
 pub use device_code::{BeginDevice, ClaimDevice, DeviceCodeStore, PollDevice};
 pub use grant::{
     CodePeek, GrantQuery, GrantStore, GrantSummary, GrantWithStanding, LastUse, RedeemCode, Standing,
@@ -62,6 +67,7 @@ pub type StoreResult<T> = Result<T, StoreError>;
 /// [`Replay`] is among it: what is used once is decided where codes and tokens are, unless an operator chooses otherwise.
 pub trait Store:
     ClientStore
+    + ClientDocumentStore
     + ResourceStore
     + InteractionStore
     + DeviceCodeStore
@@ -76,6 +82,7 @@ pub trait Store:
 
 impl<
     T: ClientStore
+        + ClientDocumentStore
         + ResourceStore
         + InteractionStore
         + DeviceCodeStore

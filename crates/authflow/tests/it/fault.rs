@@ -130,7 +130,7 @@ async fn machines_registrations_and_metadata_say_so_too() {
             assert_unavailable(answer, status);
             scene.store.heal();
         }
-        for verb in ["list_resources", "add_client"] {
+        for verb in ["list_resources", "register_client"] {
             scene.store.fail(verb, fault);
             let body = br#"{"redirect_uris":["https://a.example/cb"]}"#;
             assert_unavailable(scene.server.register(body, None, None).await, status);

@@ -25,6 +25,7 @@ mod redirect_uri;
 mod refresh_token;
 mod registration;
 mod registration_limit;
+mod registration_management;
 mod registration_part;
 mod resource;
 mod response_type;

@@ -60,6 +60,12 @@ async fn an_answer_says_everything_that_was_stored() {
     let id: ClientId = answer["client_id"].as_str().unwrap().parse().unwrap();
     assert!(id.as_str().starts_with("c_") && id.as_str().len() == 34);
     answer["client_id"] = json!("c_…");
+    let token = answer
+        .as_object_mut()
+        .unwrap()
+        .remove("registration_access_token")
+        .unwrap();
+    assert!(token.as_str().unwrap().starts_with("mcpra_"));
     assert_eq!(
         answer,
         json!({
@@ -72,6 +78,7 @@ async fn an_answer_says_everything_that_was_stored() {
             "token_endpoint_auth_method": "none",
             "application_type": "web",
             "scope": "admin mcp:read mcp:write offline_access svc:sync tasks:run",
+            "registration_client_uri": format!("https://auth.example/register/{id}"),
         })
     );
     let stored = scene.store.load_client(&id).await.unwrap().unwrap();

@@ -78,7 +78,7 @@ async fn a_registration_is_done_although_nobody_waits_for_it() {
     let register = crate::edge::request("POST", "/register")
         .header("content-type", "application/json")
         .body(Body::from(body));
-    hang_up_at(&edge, "add_client", register.unwrap()).await;
+    hang_up_at(&edge, "register_client", register.unwrap()).await;
     let registered = || {
         edge.audit
             .drain()

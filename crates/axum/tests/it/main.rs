@@ -13,5 +13,6 @@ mod jwks;
 mod metadata;
 mod method;
 mod registration;
+mod registration_management;
 mod revocation;
 mod token;

@@ -21,8 +21,15 @@ async fn a_registration_is_created_and_says_what_is_kept() {
     let edge = Edge::new().await;
     let mut reply = register(&edge, "application/json; charset=utf-8", GOOD).await;
     let mut body = reply.json();
-    assert!(body["client_id"].as_str().unwrap().starts_with("c_"));
+    let id = body["client_id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("c_"));
     body["client_id"] = "c_…".into();
+    let token = body
+        .as_object_mut()
+        .unwrap()
+        .remove("registration_access_token")
+        .unwrap();
+    assert!(token.as_str().unwrap().starts_with("mcpra_"));
     assert_eq!(
         body,
         serde_json::json!({
@@ -35,6 +42,7 @@ async fn a_registration_is_created_and_says_what_is_kept() {
             "token_endpoint_auth_method": "none",
             "application_type": "native",
             "scope": "admin mcp:read mcp:write offline_access svc:sync tasks:run",
+            "registration_client_uri": format!("https://auth.example/register/{id}"),
         })
     );
     reply.body.clear();

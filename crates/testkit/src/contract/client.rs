@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use mcp_authflow::port::store::AddClient;
+use mcp_authflow::port::store::{AddClient, ClientRegistration, ReplaceRegistration};
 use mcp_authflow::record::Client;
 use mcp_authflow_types::{
-    ApplicationType, ClientId, GrantType, Resource, ScopeToken, TokenEndpointAuthMethod,
+    ApplicationType, ClientId, GrantType, Resource, ScopeToken, TokenEndpointAuthMethod, TokenHash,
 };
 
 use super::{
@@ -249,4 +249,81 @@ pub async fn hostile_text_survives_in_a_client(store: &dyn WholeStore) {
     long.id = ClientId::parse(&"x".repeat(ClientId::MAX_BYTES)).unwrap();
     add_client(store, &long).await;
     assert_eq!(load(store, &long.id).await, Some(long));
+}
+
+async fn registration(store: &dyn WholeStore, id: &ClientId) -> Option<(Client, TokenHash)> {
+    let found: Option<ClientRegistration> = store.load_registration(id).await.unwrap();
+    found.map(|one| ((*one.client).clone(), one.access_token))
+}
+
+pub async fn a_registration_is_replaced_under_its_own_token_only(store: &dyn WholeStore) {
+    let mut client = sample::registered_client();
+    let (first, second, token) = (sample::hash(), sample::hash(), sample::hash());
+    client.secret = Some(first);
+    client.retired_secret = Some((sample::hash(), sample::in_seconds(3_600)));
+    let added = store.register_client(&client, &token).await.unwrap();
+    assert_eq!(added, AddClient::Added);
+    let again = store.register_client(&client, &sample::hash()).await.unwrap();
+    assert_eq!(again, AddClient::Taken);
+    assert_eq!(load(store, &client.id).await, Some(client.clone()));
+    assert_eq!(registration(store, &client.id).await, Some((client.clone(), token)));
+
+    let mut replacement = ReplaceRegistration {
+        client_id: client.id.clone(),
+        access_token: token,
+        profile: client.profile.clone(),
+        secret: Some(first),
+        ends_what_was_issued: false,
+    };
+    replacement.profile.name = Some("Another name".to_owned());
+    let stranger = ReplaceRegistration {
+        access_token: sample::hash(),
+        ..replacement.clone()
+    };
+    assert!(!store.replace_registration(&stranger).await.unwrap());
+    let nobody = ReplaceRegistration {
+        client_id: sample::client_id(),
+        ..replacement.clone()
+    };
+    assert!(!store.replace_registration(&nobody).await.unwrap());
+    assert_eq!(load(store, &client.id).await, Some(client.clone()));
+
+    // What is not said stays: the secret with the one before it, the generation, and the end.
+    assert!(store.replace_registration(&replacement).await.unwrap());
+    client.profile = replacement.profile.clone();
+    assert_eq!(registration(store, &client.id).await, Some((client.clone(), token)));
+
+    for secret in [Some(second), None] {
+        replacement.secret = secret;
+        replacement.ends_what_was_issued = true;
+        assert!(store.replace_registration(&replacement).await.unwrap());
+        client.secret = secret;
+        client.retired_secret = None;
+        client.generation += 1;
+        assert_eq!(load(store, &client.id).await, Some(client.clone()));
+    }
+}
+
+pub async fn a_client_without_a_token_has_no_registration_to_replace(store: &dyn WholeStore) {
+    let client = sample::client();
+    add_client(store, &client).await;
+    assert_eq!(registration(store, &client.id).await, None);
+    assert_eq!(registration(store, &sample::client_id()).await, None);
+
+    let (registered, token) = (sample::registered_client(), sample::hash());
+    let added = store.register_client(&registered, &token).await.unwrap();
+    assert_eq!(added, AddClient::Added);
+    assert!(store.remove_client(&registered.id, sample::now()).await.unwrap());
+    let replacement = ReplaceRegistration {
+        client_id: registered.id.clone(),
+        access_token: token,
+        profile: registered.profile.clone(),
+        secret: None,
+        ends_what_was_issued: false,
+    };
+    for _ in ["removed", "added again by somebody else"] {
+        assert_eq!(registration(store, &registered.id).await, None);
+        assert!(!store.replace_registration(&replacement).await.unwrap());
+        let _ = store.add_client(&registered).await.unwrap();
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mcp_authflow_types::{ClientId, Resource, Timestamp, TokenHash};
 
 use super::StoreResult;
-use crate::record::{Client, ResourceRecord};
+use crate::record::{Client, ClientProfile, ResourceRecord};
 
 /// How adding a client went.
 #[must_use]
@@ -24,6 +24,30 @@ pub struct ClientWithResources {
     pub client: Option<Arc<Client>>,
     /// The resources asked for that are registered, in the order asked.
     pub resources: Vec<Arc<ResourceRecord>>,
+}
+
+/// A client that may change its own registration (RFC 7592).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientRegistration {
+    /// The client.
+    pub client: Arc<Client>,
+    /// The digest of its registration access token.
+    pub access_token: TokenHash,
+}
+
+/// What a client says of itself from now on.
+#[derive(Clone, Debug)]
+pub struct ReplaceRegistration {
+    /// Which client.
+    pub client_id: ClientId,
+    /// The digest of the registration access token that was presented: nothing is replaced under another one.
+    pub access_token: TokenHash,
+    /// What it says.
+    pub profile: ClientProfile,
+    /// The digest of its secret, if it has one. The secret before it retires at once.
+    pub secret: Option<TokenHash>,
+    /// Whether everything that was issued to it so far stops, because it proves less from now on than it did.
+    pub ends_what_was_issued: bool,
 }
 
 /// Keeps clients.
@@ -63,4 +87,16 @@ pub trait ClientStore: Send + Sync {
         secret: &TokenHash,
         old_until: Option<Timestamp>,
     ) -> StoreResult<bool>;
+
+    /// Adds a client that registered itself, with the digest of the token by which it changes its registration; else like
+    /// [`add_client`](Self::add_client).
+    async fn register_client(&self, client: &Client, access_token: &TokenHash) -> StoreResult<AddClient>;
+
+    /// Reads a client with the digest of its registration access token. One without such a token is not found, nor is one
+    /// that was removed; an expired one is, and the caller judges.
+    async fn load_registration(&self, id: &ClientId) -> StoreResult<Option<ClientRegistration>>;
+
+    /// Replaces what a client says of itself, and raises its generation where that ends what was issued; in one step.
+    /// Answers whether the client was there, under this token.
+    async fn replace_registration(&self, replacement: &ReplaceRegistration) -> StoreResult<bool>;
 }
