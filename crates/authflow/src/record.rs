@@ -20,6 +20,7 @@
 pub mod access_token;
 pub mod client;
 pub mod device_code;
+pub mod document_host;
 pub mod grant;
 mod identifier;
 pub mod imported_token;
@@ -35,11 +36,12 @@ pub use client::{
     Client, ClientKeys, ClientOrigin, ClientProfile, DocumentCopy, DocumentSource, RedirectTarget,
 };
 pub use device_code::{DeviceCodeRecord, DeviceRequest};
+pub use document_host::{DocumentHostRecord, HostDecision};
 pub use grant::{CodeBinding, Grant, GrantId, GrantedResource};
 pub use imported_token::{ForeignGrant, ImportedToken};
 pub use interaction::{DeviceOrigin, Interaction, InteractionId, PendingRequest};
 pub use refresh_token::RefreshTokenRecord;
-pub use resource::{AccessTokenFormat, ResourceRecord, ScopeDescription};
+pub use resource::{AccessTokenFormat, InvalidInclusion, ResourceRecord, ScopeDescription};
 pub use session::Session;
 pub use signing_key::{SigningAlgorithm, SigningKeyRecord};
 pub use user::{User, UserId};

@@ -31,6 +31,7 @@
 
 mod ask;
 mod client;
+mod client_document;
 mod config;
 mod connection;
 mod device_code;

@@ -39,6 +39,7 @@ impl Statement {
 pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
     [
         crate::client::STATEMENTS,
+        crate::client_document::STATEMENTS,
         crate::resource::STATEMENTS,
         crate::interaction::STATEMENTS,
         crate::device_code::STATEMENTS,

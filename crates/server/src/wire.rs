@@ -23,6 +23,7 @@ use mcp_authflow_postgres::{PostgresConfig, PostgresStore};
 use mcp_authflow_sqlite::{ServingLock, SqliteOptions, SqliteStore, lock_for_serving};
 
 use self::fetch::Outbound;
+pub(crate) use self::fetch::on_a_leash;
 pub(crate) use self::shared::Shared;
 use crate::{
     audit_trail::{AuditTrail, BoundedTrail},
@@ -121,6 +122,7 @@ impl Opened {
                     &config.issuer,
                     config.listen,
                     &config.fetch_networks,
+                    config.settings.client_documents.min_age,
                 )),
                 clock,
                 entropy: Arc::new(SystemEntropy),

@@ -29,6 +29,7 @@
 //! | `token_storage` | a part of its own, on a file of its own: [`SqliteTokenStorage`] |
 
 mod client;
+mod client_document;
 mod device_code;
 mod error;
 mod grant;

@@ -83,6 +83,14 @@ impl ServerMetadata {
         self
     }
 
+    /// Says whether a client may be named by the URL of its metadata document
+    /// (draft-ietf-oauth-client-id-metadata-document §5); no unless this is called.
+    #[must_use]
+    pub const fn with_client_documents(mut self, supported: bool) -> Self {
+        self.client_id_metadata_document_supported = supported;
+        self
+    }
+
     /// Says with which algorithms clients may sign assertions, at every endpoint that takes `private_key_jwt` (RFC 8414 §2:
     /// such a list "MUST be present" there).
     #[must_use]

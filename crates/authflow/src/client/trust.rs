@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, fmt};
 
 use mcp_authflow_types::{ClientId, uri::Uri};
 
+use crate::record::HostDecision;
+
 /// A host of client metadata documents, with its port where that is not 443, in lower case: the form in which hosts are
 /// compared. A sub-domain is another host.
 ///
@@ -86,17 +88,29 @@ pub enum DomainTrust {
     Ask,
 }
 
-/// What is decided about a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is decided about a host, from the least to the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HostTrust {
-    /// The operator named it: its documents count, and what people approved for its clients may be remembered.
-    Trusted,
-    /// Nobody spoke against it: its documents count, and people are asked every time.
-    Open,
-    /// An administrator has to decide first.
-    Undecided,
     /// The operator does not want it.
     Denied,
+    /// An administrator has to decide first.
+    Undecided,
+    /// Nobody spoke against it: its documents count, and people are asked every time.
+    Open,
+    /// The operator named it: its documents count, and what people approved for its clients may be remembered.
+    Trusted,
+}
+
+impl HostTrust {
+    /// The same with what an administrator decided about the host. What the settings deny stays denied.
+    #[must_use]
+    pub const fn with(self, decision: Option<HostDecision>) -> Self {
+        match (self, decision) {
+            (Self::Denied, _) | (_, Some(HostDecision::Denied)) => Self::Denied,
+            (_, Some(HostDecision::Allowed)) => Self::Trusted,
+            (other, None) => other,
+        }
+    }
 }
 
 impl DomainTrust {
@@ -145,7 +159,28 @@ mod tests {
         }
     }
 
-    /// CM-18, M-177
+    /// M-177
+    #[test]
+    fn an_administrator_decides_where_the_settings_do_not_deny() {
+        use HostTrust as Is;
+        for (settings, decision, is) in [
+            (Is::Open, None, Is::Open),
+            (Is::Open, Some(HostDecision::Allowed), Is::Trusted),
+            (Is::Open, Some(HostDecision::Denied), Is::Denied),
+            (Is::Undecided, None, Is::Undecided),
+            (Is::Undecided, Some(HostDecision::Allowed), Is::Trusted),
+            (Is::Undecided, Some(HostDecision::Denied), Is::Denied),
+            (Is::Trusted, None, Is::Trusted),
+            (Is::Trusted, Some(HostDecision::Denied), Is::Denied),
+            (Is::Denied, None, Is::Denied),
+            (Is::Denied, Some(HostDecision::Allowed), Is::Denied),
+        ] {
+            assert_eq!(settings.with(decision), is, "{settings:?} {decision:?}");
+        }
+    }
+
+    /// CM-18
+    /// M-177
     #[test]
     fn a_sub_domain_or_a_longer_name_is_another_host() {
         let only = DomainTrust::Only([host("app.example")].into());

@@ -102,10 +102,9 @@ impl AuthorizationServer {
             .store()
             .load_client_with_resources(&client_id, if known.is_empty() { default } else { known })
             .await?;
-        let client = found
-            .client
-            .filter(|client| client.is_current(now))
-            .ok_or(PageReason::UnknownClient)?;
+        let client = self
+            .beginning_client(&client_id, found.client, request.address, now)
+            .await?;
         let known = &self.settings().known_clients;
         let (target, granted) = client.redirect_target_or_known(query.value("redirect_uri"), known)?;
         self.note_leniency(granted.as_ref(), &client_id, request.address);
@@ -115,7 +114,8 @@ impl AuthorizationServer {
             issuer: self.settings().issuer.as_str(),
             state: query.value("state"),
         };
-        let resolved = self.resolve(query, &client, wanted, &found.resources);
+        let may_be_remembered = self.may_be_remembered(&client).await?;
+        let resolved = self.resolve(query, &client, may_be_remembered, wanted, &found.resources);
         let (pending_request, resources) = match resolved {
             Ok(resolved) => resolved,
             Err(reason) => {

@@ -8,15 +8,16 @@
 //! POST /token (polls) ◀──── Grant ◀── approve / deny, on the page where every request is decided
 //! ```
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use mcp_authflow_types::{
-    DeviceAuthorizationResponse, DeviceCode, ErrorCode, ErrorResponse, Form, GrantType, Resource, Scope,
-    Timestamp, TokenHash, UserCode, device_authorization::DeviceAuthorization,
+    ClientId, DeviceAuthorizationResponse, DeviceCode, ErrorCode, ErrorResponse, Form, GrantType, Resource,
+    Scope, Timestamp, TokenHash, UserCode, device_authorization::DeviceAuthorization,
 };
 
 use super::authorization::resolve::{self, narrow, read_resources};
 use crate::{
+    client::resolve::is_document_client,
     client_auth::AuthenticatedClient,
     grant::device_code::poll::DeviceStatus,
     port::{
@@ -26,7 +27,7 @@ use crate::{
         store::{BeginDevice, ClaimDevice, ClientWithResources},
     },
     record::{
-        DeviceCodeRecord, DeviceOrigin, DeviceRequest, Interaction, InteractionId, PendingRequest,
+        Client, DeviceCodeRecord, DeviceOrigin, DeviceRequest, Interaction, InteractionId, PendingRequest,
         ResourceRecord,
     },
     server::{AuthorizationServer, FormRequest, limiter_key},
@@ -187,6 +188,9 @@ impl AuthorizationServer {
                 if known.is_empty() { default } else { known },
             )
             .await?;
+        let client = self
+            .beginning_device_client(&presented.client_id, client, request.address, now)
+            .await?;
         let client = self.authenticated(&presented, client, request, now).await?;
         if let Admission::Refused { retry_after } = limits.admit(PER_CLIENT, client.id.as_str()).await {
             return Err(ErrorResponse::too_many_requests(retry_after));
@@ -208,13 +212,41 @@ impl AuthorizationServer {
         begun.map_err(Reason::response)
     }
 
+    /// Looks a client that describes itself up anew where that is due. Others are judged with their credential.
+    async fn beginning_device_client(
+        &self,
+        id: &ClientId,
+        known: Option<Arc<Client>>,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Client>>, ErrorResponse> {
+        if !is_document_client(id, known.as_deref()) {
+            return Ok(known);
+        }
+        self.beginning_client(id, known, address, now)
+            .await
+            .map(Some)
+            .map_err(|why| {
+                self.audit(
+                    &AuditEvent::new(
+                        AuditAction::DeviceAuthorization,
+                        AuditOutcome::Refused,
+                        why.to_string(),
+                    )
+                    .with_client(id)
+                    .with_address(address),
+                );
+                why.into()
+            })
+    }
+
     /// What a client asks for, by the rules of the authorization endpoint.
     fn ask_for(
         &self,
         client: &AuthenticatedClient,
         form: &Form<'_>,
         wanted: Result<Vec<Resource>, resolve::Reason>,
-        found: &[std::sync::Arc<ResourceRecord>],
+        found: &[Arc<ResourceRecord>],
     ) -> Result<DeviceRequest, Reason> {
         // 1. RFC 8628 §3.1: a client that is registered for it.
         if !client.may_use(GrantType::DeviceCode) {
@@ -309,7 +341,7 @@ impl AuthorizationServer {
     async fn try_user_code(
         &self,
         entry: UserCodeEntry<'_>,
-    ) -> Result<(InteractionId, mcp_authflow_types::ClientId), UserCodeProblem> {
+    ) -> Result<(InteractionId, ClientId), UserCodeProblem> {
         let limits = &self.ports().rate_limit;
         let by = match entry.subject {
             Some(subject) => format!("subject {subject}"),
@@ -343,7 +375,7 @@ impl AuthorizationServer {
     async fn claim_device(
         &self,
         entry: UserCodeEntry<'_>,
-    ) -> Result<(InteractionId, mcp_authflow_types::ClientId), UserCodeProblem> {
+    ) -> Result<(InteractionId, ClientId), UserCodeProblem> {
         let now = self.now();
         let user_code = UserCode::read(entry.user_code).map_err(|_| UserCodeProblem::Unknown)?;
         let digest = self.user_code_digest(&user_code);

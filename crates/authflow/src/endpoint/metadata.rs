@@ -17,6 +17,7 @@ impl AuthorizationServer {
             self.settings().registration.enabled,
         )
         .with_code_challenge_methods(self.settings().code_challenge_methods())
+        .with_client_documents(self.settings().client_documents.enabled)
         .with_signing_algorithms(&self.settings().client_assertions.algorithm_names()))
     }
 

@@ -96,9 +96,10 @@ fn decide<'a>(
         .filter(is_known)
         .cloned()
         .collect();
+    let allowed = resource.expand(&allowed);
     let scope = match params.scope.as_ref().map_err(|()| Reason::NoScope)? {
         None => allowed,
-        Some(asked) => asked.narrow_to(&allowed),
+        Some(asked) => resource.expand(&asked.narrow_to(&allowed)),
     };
     if scope.is_empty() {
         Err(Reason::NoScope)
@@ -124,6 +125,7 @@ pub(crate) async fn run(
         .store()
         .load_client_with_resources(&presented.client_id, wanted.map_or(&[], std::slice::from_ref))
         .await?;
+    let client = server.returning_client(client, now).await?;
     let client = server.authenticated(presented, client, request, now).await?;
     let (resource, scope) =
         decide(&client, &resources, &params).map_err(|reason| refuse(server, request, &client, reason))?;

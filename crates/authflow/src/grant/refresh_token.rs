@@ -221,7 +221,8 @@ pub(crate) async fn run(
             token: None,
         },
     };
-    let client = server.authenticated(presented, peek.client, request, now).await?;
+    let client = server.returning_client(peek.client, now).await?;
+    let client = server.authenticated(presented, client, request, now).await?;
     let found = match &params.refresh_token {
         Spelled::Ours(_) => peek.token,
         Spelled::Foreign(token) => find_foreign(server, token, &client, now).await?,

@@ -1,4 +1,4 @@
-//! Documents that clients point at: a key set now, a client metadata document one day.
+//! Documents that clients point at: a key set, a client metadata document.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 pub enum DocumentKind {
     /// A JSON Web Key Set, named by a client's `jwks_uri` (RFC 7591 §2).
     KeySet,
-    /// A client metadata document, named by a client identifier that is a URL.
+    /// A client metadata document, named by a client identifier that is a URL. The store keeps the copy that counts, for
+    /// all nodes; an adapter's own copy is to live no longer than the shortest time that a copy counts
+    /// ([`ClientDocumentSettings::min_age`](crate::settings::ClientDocumentSettings::min_age)), or an older document could
+    /// replace a newer one.
     ClientMetadata,
 }
 
@@ -30,6 +33,9 @@ pub struct Fetched {
     pub body: Arc<[u8]>,
     /// How long ago it was asked of its origin, the age that the origin stated included.
     pub age: Duration,
+    /// How long its origin lets it be used from now on (RFC 9111 §4.2), without any bound of ours; absent when the origin
+    /// says nothing of it, or nothing is known of that.
+    pub fresh_for: Option<Duration>,
     /// It is past its time, and stands in because its origin cannot be asked.
     pub stale: bool,
 }

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use mcp_authflow_types::RedirectUri;
 
-use crate::record::Client;
+use crate::{
+    client::trust::{DomainName, HostTrust},
+    record::Client,
+};
 
 /// The operator's own decisions, one a method. Each comes behind the server's rules and can only narrow them; each default
 /// leaves everything as it is, so implement what you mean to change.
@@ -55,6 +58,15 @@ pub trait Policy: Send + Sync {
     /// them. Default: what it calls itself, which pages show as a claim.
     fn client_name(&self, claimed: Option<&str>) -> Option<String> {
         claimed.map(str::to_owned)
+    }
+
+    /// What is decided about a host of client metadata documents, by what you know of it: its reputation, your customers'
+    /// list. You are told what the settings and the administrators decided; what you answer counts where it is less than
+    /// that. Asked at every authorization of such a client, before anything is fetched. A careless answer lets a stranger's
+    /// name and logo stand before your people. Default: the same.
+    async fn document_host_trust(&self, host: &DomainName, decided: HostTrust) -> HostTrust {
+        let _ = host;
+        decided
     }
 
     /// Is told of a client that has registered itself. It is waited for, so be quick; what goes wrong here is yours to note.

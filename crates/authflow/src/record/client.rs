@@ -260,9 +260,10 @@ impl Client {
         self.profile.origin == ClientOrigin::Operator
     }
 
-    /// Whether it has something to prove itself with: a secret, or a private key.
+    /// Whether it has to prove itself, with a secret or a private key.
     pub fn is_confidential(&self) -> bool {
         self.profile.token_endpoint_auth_method != TokenEndpointAuthMethod::None
+            && !self.profile.assertion_is_optional
     }
 
     /// Whether an earlier approval may be remembered for it: the operator vouches for it, and nobody else can receive

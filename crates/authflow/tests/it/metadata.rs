@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::scene::Scene;
 
 /// MD-01, PK-14, MX-02, M-046, M-048, M-049, M-116
+/// M-041, M-043, M-047, M-174, M-202, M-203
 #[tokio::test]
 async fn what_works_is_said_and_nothing_else() {
     let scene = Scene::new().await;
@@ -44,7 +45,7 @@ async fn what_works_is_said_and_nothing_else() {
             "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": true,
-            "client_id_metadata_document_supported": false,
+            "client_id_metadata_document_supported": true,
         })
     );
 }

@@ -94,6 +94,7 @@ fn with_assertion(request: Params, assertion: &str) -> Params {
 }
 
 /// S-102, S-104: with and without `client_id`, which RFC 7521 §4.2 leaves to the client.
+/// M-204
 #[tokio::test]
 async fn a_machine_with_a_key_gets_a_token() {
     let machine = Machine::new().await;
@@ -614,6 +615,7 @@ impl Fetch for Documents {
         }
         Ok(Fetched {
             body: cached.clone().unwrap(),
+            fresh_for: None,
             age: Duration::ZERO,
             stale: false,
         })
@@ -727,6 +729,7 @@ async fn a_dead_address_of_keys_wakes_nobody() {
 }
 
 /// S-113
+/// M-004
 #[tokio::test]
 async fn the_operator_narrows_the_algorithms_and_metadata_say_so() {
     let mut machine = Machine::new().await;

@@ -37,6 +37,7 @@ const SPELLINGS: [(&str, &[&str]); 3] = [
 ];
 
 /// M-044, M-045, M-050; RFC 8414 §3.2
+/// M-040, M-043
 #[tokio::test]
 async fn every_spelling_is_answered_with_the_same_bytes() {
     for (issuer, paths) in SPELLINGS {
@@ -72,7 +73,7 @@ async fn the_document_of_an_issuer_with_a_path() {
     pragma: no-cache
     x-content-type-options: nosniff
 
-    {"issuer":"https://auth.example/t","authorization_endpoint":"https://auth.example/t/authorize","token_endpoint":"https://auth.example/t/token","jwks_uri":"https://auth.example/t/jwks","registration_endpoint":"https://auth.example/t/register","device_authorization_endpoint":"https://auth.example/t/device_authorization","revocation_endpoint":"https://auth.example/t/revoke","introspection_endpoint":"https://auth.example/t/introspect","scopes_supported":["admin","mcp:read","mcp:write","svc:sync","tasks:run","offline_access"],"response_types_supported":["code"],"response_modes_supported":["query"],"grant_types_supported":["authorization_code","refresh_token","client_credentials","urn:ietf:params:oauth:grant-type:device_code"],"token_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post","private_key_jwt"],"token_endpoint_auth_signing_alg_values_supported":["RS256","RS384","RS512","PS256","PS384","PS512","ES256","ES384","ES512","EdDSA"],"revocation_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post","private_key_jwt"],"revocation_endpoint_auth_signing_alg_values_supported":["RS256","RS384","RS512","PS256","PS384","PS512","ES256","ES384","ES512","EdDSA"],"introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"introspection_endpoint_auth_signing_alg_values_supported":["RS256","RS384","RS512","PS256","PS384","PS512","ES256","ES384","ES512","EdDSA"],"code_challenge_methods_supported":["S256"],"authorization_response_iss_parameter_supported":true,"client_id_metadata_document_supported":false}
+    {"issuer":"https://auth.example/t","authorization_endpoint":"https://auth.example/t/authorize","token_endpoint":"https://auth.example/t/token","jwks_uri":"https://auth.example/t/jwks","registration_endpoint":"https://auth.example/t/register","device_authorization_endpoint":"https://auth.example/t/device_authorization","revocation_endpoint":"https://auth.example/t/revoke","introspection_endpoint":"https://auth.example/t/introspect","scopes_supported":["admin","mcp:read","mcp:write","svc:sync","tasks:run","offline_access"],"response_types_supported":["code"],"response_modes_supported":["query"],"grant_types_supported":["authorization_code","refresh_token","client_credentials","urn:ietf:params:oauth:grant-type:device_code"],"token_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post","private_key_jwt"],"token_endpoint_auth_signing_alg_values_supported":["RS256","RS384","RS512","PS256","PS384","PS512","ES256","ES384","ES512","EdDSA"],"revocation_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post","private_key_jwt"],"revocation_endpoint_auth_signing_alg_values_supported":["RS256","RS384","RS512","PS256","PS384","PS512","ES256","ES384","ES512","EdDSA"],"introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"introspection_endpoint_auth_signing_alg_values_supported":["RS256","RS384","RS512","PS256","PS384","PS512","ES256","ES384","ES512","EdDSA"],"code_challenge_methods_supported":["S256"],"authorization_response_iss_parameter_supported":true,"client_id_metadata_document_supported":true}
     "#);
 }
 
@@ -106,7 +107,7 @@ async fn every_other_well_known_address_is_a_json_404() {
     }
 }
 
-/// M-042, M-047 of the client's side: headers it may send change nothing.
+/// M-042: headers that a client may send change nothing.
 #[tokio::test]
 async fn the_protocol_version_of_a_client_changes_nothing() {
     let edge = Edge::new().await;

@@ -1,6 +1,6 @@
 //! The fetch port on `mcp-authflow-fetch`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use mcp_authflow::port::{DocumentKind, Fetch, FetchError, Fetched, Freshness};
 use mcp_authflow_fetch as leash;
@@ -8,26 +8,53 @@ use mcp_authflow_types::Issuer;
 
 /// Fetches what clients point at, on a leash.
 #[derive(Debug)]
-pub(super) struct Outbound(leash::Fetcher);
+pub(super) struct Outbound {
+    fetcher: leash::Fetcher,
+    metadata: leash::Limits,
+}
 
 impl Outbound {
     /// Fetches from the public internet, and from the networks that the operator opened. A server on loopback fetches
     /// from loopback too: its clients are there. It never asks itself.
-    pub(super) fn new(issuer: &Issuer, listen: SocketAddr, networks: &[leash::Network]) -> Self {
-        let mut builder = leash::Fetcher::builder().never_ask(issuer.origin());
-        if issuer.is_loopback() {
-            builder = builder.dangerous_allow_loopback();
+    ///
+    /// Its copies of client metadata live for `metadata_age`, the shortest time that one counts: the store keeps the copy
+    /// that counts for longer.
+    pub(super) fn new(
+        issuer: &Issuer,
+        listen: SocketAddr,
+        networks: &[leash::Network],
+        metadata_age: Duration,
+    ) -> Self {
+        Self {
+            fetcher: on_a_leash(issuer, listen, networks).build(),
+            metadata: leash::Limits {
+                max_age: metadata_age,
+                ..leash::Limits::METADATA
+            },
         }
-        for scheme in ["http", "https"] {
-            for host in ["127.0.0.1", "[::1]", "localhost"] {
-                builder = builder.never_ask(&format!("{scheme}://{host}:{}", listen.port()));
-            }
-        }
-        for network in networks {
-            builder = builder.dangerous_allow_network(*network);
-        }
-        Self(builder.build())
     }
+}
+
+/// Begins a fetcher that asks the public internet and the networks that the operator opened, this computer too where the
+/// server is on it alone, and never the server itself.
+pub(crate) fn on_a_leash(
+    issuer: &Issuer,
+    listen: SocketAddr,
+    networks: &[leash::Network],
+) -> leash::Builder {
+    let mut builder = leash::Fetcher::builder().never_ask(issuer.origin());
+    if issuer.is_loopback() {
+        builder = builder.dangerous_allow_loopback();
+    }
+    for scheme in ["http", "https"] {
+        for host in ["127.0.0.1", "[::1]", "localhost"] {
+            builder = builder.never_ask(&format!("{scheme}://{host}:{}", listen.port()));
+        }
+    }
+    for network in networks {
+        builder = builder.dangerous_allow_network(*network);
+    }
+    builder
 }
 
 #[async_trait::async_trait]
@@ -40,20 +67,21 @@ impl Fetch for Outbound {
     ) -> Result<Fetched, FetchError> {
         let limits = match kind {
             DocumentKind::KeySet => leash::Limits::KEY_SET,
-            DocumentKind::ClientMetadata => leash::Limits::METADATA,
+            DocumentKind::ClientMetadata => self.metadata,
         };
         let freshness = match freshness {
             Freshness::Cached => leash::Freshness::Cached,
             Freshness::Refresh => leash::Freshness::Refresh,
         };
         let document = self
-            .0
+            .fetcher
             .get(url, limits, freshness)
             .await
             .map_err(as_the_port_says)?;
         Ok(Fetched {
             body: document.body,
             age: document.age,
+            fresh_for: document.fresh_for,
             stale: document.stale,
         })
     }
@@ -80,7 +108,7 @@ mod tests {
     use super::*;
 
     fn outbound(issuer: &str, listen: &str) -> Outbound {
-        Outbound::new(&Issuer::parse(issuer).unwrap(), listen.parse().unwrap(), &[])
+        Outbound::new(&Issuer::parse(issuer).unwrap(), listen.parse().unwrap(), &[], Duration::from_secs(30))
     }
 
     async fn fetch(outbound: &Outbound, url: &str) -> Result<Fetched, FetchError> {

@@ -7,7 +7,7 @@ use mcp_authflow_types::{
 };
 
 use super::{
-    AnswerTo, Authorize, PageReason, Pending,
+    AnswerTo, Authorize, PageReason, Pending, PendingResource,
     resolve::{Reason, offline_scope},
 };
 use crate::{
@@ -129,6 +129,7 @@ impl AuthorizationServer {
             interaction,
             client,
             answer_to,
+            resources: described,
             ..
         } = pending;
         let request = &interaction.request;
@@ -137,7 +138,7 @@ impl AuthorizationServer {
             state: request.state.as_deref(),
         };
 
-        let (resources, offline_access) = left_ticked(request, &approval.ticked);
+        let (resources, offline_access) = left_ticked(request, &described, &approval.ticked);
         if resources.is_empty() {
             return self.close_denied(&interaction, &answer_to, &back, address).await;
         }
@@ -342,8 +343,13 @@ impl Answering<'_> {
     }
 }
 
-/// What of a request the person left ticked. A resource of whose scope nothing is left falls away.
-fn left_ticked(request: &PendingRequest, ticked: &Ticked) -> (Vec<GrantedResource>, bool) {
+/// What of a request the person left ticked. A resource of whose scope nothing is left falls away. What a scope that was left
+/// ticked includes is granted with it, ticked or not: it would be allowed all the same.
+fn left_ticked(
+    request: &PendingRequest,
+    described: &[PendingResource],
+    ticked: &Ticked,
+) -> (Vec<GrantedResource>, bool) {
     let offline_access = request.offline_access && ticked.offline_access();
     let resources = request
         .resources
@@ -353,7 +359,13 @@ fn left_ticked(request: &PendingRequest, ticked: &Ticked) -> (Vec<GrantedResourc
             let wanted = asked.scope.without(OFFLINE_ACCESS);
             let kept = match ticked.at(index) {
                 None => wanted.clone(),
-                Some(ticked) => wanted.narrow_to(ticked),
+                Some(ticked) => {
+                    let kept = wanted.narrow_to(ticked);
+                    let mut records = described.iter().filter_map(|one| one.record.as_ref());
+                    let record = records.find(|record| record.resource == asked.resource);
+                    // Nothing that was not asked for: the resource may include more by now than the page said.
+                    record.map_or(kept.clone(), |record| record.expand(&kept).narrow_to(&wanted))
+                }
             };
             if kept.is_empty() && !wanted.is_empty() {
                 return None;

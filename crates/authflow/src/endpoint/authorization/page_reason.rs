@@ -17,6 +17,25 @@ pub enum PageReason {
     /// There is no such client, or it has expired.
     #[error("unknown client")]
     UnknownClient,
+    /// The client describes itself in a document, and the operator does not want such clients, or not of its host.
+    #[error("clients of this kind, or of this host, are not let in here")]
+    ClientNotAllowed,
+    /// The client describes itself in a document, and an administrator has to allow its host first. The host was noted.
+    #[error("an administrator has to allow {host} first")]
+    HostUndecided {
+        /// The host, as it stands in the client's identifier.
+        host: String,
+    },
+    /// The client's document cannot be had, or is none. The text is the same whatever the cause is, since whoever asks
+    /// chose where the document is.
+    #[error("the document that this client is named by cannot be had or cannot be used")]
+    DocumentUnusable,
+    /// The client is known, its copy is past its time, and its document cannot be asked for now.
+    #[error("this client cannot be checked at the moment")]
+    DocumentOutOfReach {
+        /// Whether its host did not answer in time.
+        timed_out: bool,
+    },
     /// The redirect URI is not the client's.
     #[error("{0}")]
     RedirectUri(#[from] crate::record::client::NotItsRedirectUri),
@@ -52,8 +71,9 @@ impl PageReason {
     pub const fn status(&self) -> u16 {
         match self {
             Self::TooMany { .. } => 429,
-            Self::Unavailable { timed_out: true } => 504,
-            Self::Unavailable { timed_out: false } => 503,
+            Self::HostUndecided { .. } => 403,
+            Self::Unavailable { timed_out: true } | Self::DocumentOutOfReach { timed_out: true } => 504,
+            Self::Unavailable { timed_out: false } | Self::DocumentOutOfReach { timed_out: false } => 503,
             _ => 400,
         }
     }

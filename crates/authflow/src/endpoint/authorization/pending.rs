@@ -1,6 +1,6 @@
 //! A good request that waits for a person.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mcp_authflow_types::{Prompt, Resource, TokenHash};
 
@@ -108,6 +108,7 @@ impl AuthorizationServer {
         let client = found
             .client
             .filter(|client| client.is_current(now) && client.generation == interaction.client_generation)
+            .filter(|client| self.lets_in(client))
             .ok_or(PageReason::Gone)?;
         // Proven again: a client that changed its redirect URIs meanwhile gets nothing at the old one.
         let answer_to = match &interaction.request.device {
@@ -142,7 +143,8 @@ impl AuthorizationServer {
     }
 
     /// Whether an earlier approval of this person may stand in for a new one: only for clients that can prove who they
-    /// are, only for what was approved already, and never when the client asks for consent.
+    /// are, only for what was approved already, not for what was approved before the client's document changed, and never when
+    /// the client asks for consent.
     ///
     /// # Errors
     /// [`PageReason::Unavailable`] when the store cannot be asked.
@@ -150,11 +152,15 @@ impl AuthorizationServer {
         let request = &pending.interaction.request;
         // Nobody can tell whose device it is that asks, whoever made the program on it (RFC 8628 §5.4).
         let is_device = request.device.is_some();
-        if is_device || !pending.client.can_prove_itself() || request.prompts(Prompt::Consent) {
+        if is_device || request.prompts(Prompt::Consent) || !self.may_be_remembered(&pending.client).await? {
             return Ok(false);
         }
         let now = self.now();
-        let since = now - self.settings().lifetimes.consent;
+        let changed_at = pending.client.profile.document.and_then(|copy| copy.changed_at);
+        // What was approved in the very second of the change may have been approved before it.
+        let after_change = changed_at.map(|changed_at| changed_at + Duration::from_secs(1));
+        let remembered = now - self.settings().lifetimes.consent;
+        let since = after_change.map_or(remembered, |after| remembered.max(after));
         Ok(self
             .store()
             .is_covered(

@@ -110,6 +110,7 @@ impl AuthorizationServer {
         &self,
         query: &Form<'_>,
         client: &Client,
+        may_be_remembered: bool,
         wanted: Result<Vec<Resource>, Reason>,
         found: &[Arc<ResourceRecord>],
     ) -> Result<(PendingRequest, Vec<PendingResource>), Reason> {
@@ -165,8 +166,8 @@ impl AuthorizationServer {
             .map_err(|_| Reason::Scope)?;
         let asked = asked.unwrap_or_default();
         let resources = narrow(client, &asked, resources)?;
-        // 8. A client that cannot prove itself is asked about every time, so `none` can never be answered for it.
-        if prompt.contains(&Prompt::None) && !client.can_prove_itself() {
+        // 8. A client whose approvals are not remembered is asked about every time, so `none` can never be answered for it.
+        if prompt.contains(&Prompt::None) && !may_be_remembered {
             return Err(Reason::ConsentRequired);
         }
 
@@ -263,7 +264,7 @@ fn default_scope(record: &ResourceRecord, on_offer: &Scope) -> Scope {
     allowed.or_else(|| tokens.next()).cloned().into_iter().collect()
 }
 
-/// Narrows what is asked for, resource by resource. Nothing asked for means one scope: a small default, never everything.
+/// Narrows what is asked for, resource by resource; what is left is spelled out with all that it includes. Nothing asked for means one scope: a small default, never everything.
 /// `offline_access` belongs to no resource and rides along.
 pub(crate) fn narrow(
     client: &Client,
@@ -282,7 +283,8 @@ pub(crate) fn narrow(
         .filter_map(|(resource, record)| {
             let (on_offer, default) = match &record {
                 Some(record) => {
-                    let on_offer = client.under_ceiling(&record.scope());
+                    // What a scope includes is granted with it, so it is on offer under the same ceiling.
+                    let on_offer = record.expand(&client.under_ceiling(&record.scope()));
                     let default = default_scope(record, &on_offer);
                     (on_offer, default)
                 }
@@ -290,6 +292,7 @@ pub(crate) fn narrow(
             };
             let wanted = if asked.is_empty() { &default } else { &asked };
             let scope = wanted.narrow_to(&on_offer);
+            let scope = record.as_ref().map_or(scope.clone(), |record| record.expand(&scope));
             let nothing_is_left = scope.is_empty() && !wanted.is_empty();
             (!nothing_is_left).then(|| PendingResource {
                 record,

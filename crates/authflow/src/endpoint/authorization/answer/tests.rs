@@ -31,7 +31,7 @@ fn left(request: &PendingRequest, ticked: Option<&str>) -> (Vec<String>, bool) {
     let ticked = ticked.map_or(Ticked::Everything, |ticked| {
         Ticked::Tokens(Scope::parse(ticked).unwrap())
     });
-    let (resources, offline_access) = left_ticked(request, &ticked);
+    let (resources, offline_access) = left_ticked(request, &[], &ticked);
     let shown = resources
         .iter()
         .map(|one| format!("{} {}", one.resource, one.scope));
@@ -84,4 +84,37 @@ fn debug_shows_no_code() {
         location: "https://client.example/cb?code=mcpac_x".to_owned(),
     };
     assert_eq!(format!("{answer:?}"), "SendBack(…)");
+}
+
+/// M-027: a scope that stays ticked takes along what it includes; one that was not asked for comes by no way.
+#[test]
+fn what_a_ticked_scope_includes_is_granted_with_it() {
+    use std::sync::Arc;
+
+    use crate::record::{AccessTokenFormat, ResourceRecord, ScopeDescription};
+    use mcp_authflow_types::ScopeToken;
+
+    let uri = "https://rs1.test/mcp";
+    let request = request(false, &[(uri, "read write")]);
+    let includes = |token: &str, includes: &str| ScopeDescription {
+        includes: Scope::parse(includes).unwrap(),
+        ..ScopeDescription::new(ScopeToken::parse(token).unwrap(), "May do it")
+    };
+    let described = [PendingResource {
+        record: Some(Arc::new(ResourceRecord {
+            resource: request.resources[0].resource.clone(),
+            name: "A resource".to_owned(),
+            scopes: vec![includes("write", "read new"), includes("read", ""), includes("new", "")],
+            access_token_format: AccessTokenFormat::Opaque,
+            created_at: Timestamp::from_seconds(0),
+        })),
+        asked: request.resources[0].clone(),
+    }];
+    for (ticked, granted) in [("write", "read write"), ("read", "read"), ("read write", "read write")] {
+        let ticked = Ticked::Tokens(Scope::parse(ticked).unwrap());
+        let (resources, _) = left_ticked(&request, &described, &ticked);
+        assert_eq!(resources[0].scope.to_string(), granted);
+    }
+    let (none, _) = left_ticked(&request, &described, &Ticked::Tokens(Scope::parse("new").unwrap()));
+    assert_eq!(none, []);
 }
