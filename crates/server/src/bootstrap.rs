@@ -18,7 +18,7 @@ use mcp_authflow_types::{
 use crate::{
     cli::{
         client::{self, NewClient, application_type},
-        resource::{self, FormatName, NewResource, read_scope},
+        resource::{self, FormatName, NewResource, read_scope, included_scopes, tool_names},
         user,
     },
     config::{ConfigError, malformed},
@@ -68,6 +68,12 @@ struct BootstrapResource {
 struct BootstrapScope {
     name: String,
     description: String,
+    /// The tools that it opens, shown to the person who is asked.
+    #[serde(default)]
+    tools: Vec<String>,
+    /// The narrower scopes that it includes.
+    #[serde(default)]
+    includes: Vec<String>,
 }
 
 #[derive(serde::Deserialize)]
@@ -177,8 +183,13 @@ async fn add_resource(resource: BootstrapResource, store: &dyn Store) -> anyhow:
         scopes: resource
             .scope
             .into_iter()
-            .map(|scope| read_scope(&scope.name, &scope.description))
-            .collect::<Result<_, _>>()?,
+            .map(|scope| {
+                let mut read = read_scope(&scope.name, &scope.description)?;
+                read.tools = tool_names(scope.tools.iter().map(String::as_str))?;
+                read.includes = included_scopes(scope.includes.iter().map(String::as_str))?;
+                Ok(read)
+            })
+            .collect::<anyhow::Result<_>>()?,
         client_id: client_id.clone(),
         secret: ClientSecret::bring(&resource.introspection_client_secret)?,
     };

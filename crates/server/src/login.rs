@@ -5,12 +5,14 @@
 //! | `interact` | the login and consent pages of an authorization request |
 //! | `device` | the page where the code of a device is typed |
 //! | `account` | the pages that belong to no request: home, sign-out, first account |
+//! | `apps` | the applications that a person has let in, and the way out |
 //! | `known_places` | from where accounts were signed in to: nobody elsewhere locks them out there |
 //! | `password` | Argon2id on a bounded pool |
 //! | `username` | one spelling for each account |
 //! | `csrf` | tokens that tie a form to a browser and a page |
 
 mod account;
+mod apps;
 mod csrf;
 mod device;
 mod interact;

@@ -15,7 +15,7 @@ use mcp_authflow::{
     },
 };
 use mcp_authflow_types::{
-    ClientId, ClientSecret, Resource, ScopeToken, Timestamp, TokenEndpointAuthMethod, scope::OFFLINE_ACCESS,
+    ClientId, ClientSecret, Resource, Scope, ScopeToken, Timestamp, TokenEndpointAuthMethod, scope::OFFLINE_ACCESS,
 };
 use serde_json::json;
 
@@ -37,7 +37,9 @@ pub(super) enum ResourceVerb {
     #[command(after_help = "Example:
   authflow resource add https://notes.example/mcp --name 'Team notes' \\
       --scope 'notes:read=Read your notes' \\
-      --scope 'notes:write=Change and delete your notes'
+      --scope 'notes:write=Change and delete your notes' \
+      --scope-tools 'notes:read=list_notes,read_note' \
+      --scope-includes 'notes:write=notes:read'
 
 The first scope is the one that a client gets which asks for none.")]
     Add {
@@ -49,6 +51,12 @@ The first scope is the one that a client gets which asks for none.")]
         /// A scope and what it allows, in words for the person who is asked; several times for several
         #[arg(long = "scope", value_name = "SCOPE=DESCRIPTION")]
         scopes: Vec<String>,
+        /// The tools that a scope opens, shown to the person who is asked; several times for several scopes
+        #[arg(long, value_name = "SCOPE=TOOL,TOOL")]
+        scope_tools: Vec<String>,
+        /// The narrower scopes that a scope includes; several times for several scopes
+        #[arg(long, value_name = "SCOPE=SCOPE,SCOPE")]
+        scope_includes: Vec<String>,
         /// The identifier of its credentials [default: a random one]
         #[arg(long)]
         client_id: Option<ClientId>,
@@ -144,6 +152,7 @@ impl NewResource {
         store: &dyn Store,
         now: Timestamp,
     ) -> anyhow::Result<AddResource> {
+        ResourceRecord::check_inclusions(&self.scopes).map_err(|why| Refused(why.to_string()))?;
         let record = ResourceRecord {
             resource: self.resource.clone(),
             name: self.name.clone(),
@@ -185,6 +194,45 @@ pub(crate) fn read_scope(token: &str, description: &str) -> anyhow::Result<Scope
     Ok(ScopeDescription::new(token, description.trim()))
 }
 
+/// Reads the tools of a scope into its description.
+fn read_tools(text: &str, scopes: &mut [ScopeDescription]) -> anyhow::Result<()> {
+    let (token, tools) = text.split_once('=').unwrap_or((text, ""));
+    let Some(scope) = scopes.iter_mut().find(|one| one.token.as_str() == token) else {
+        return Err(Refused(format!("--scope-tools speaks of {token}, and there is no --scope '{token}=…'")).into());
+    };
+    scope.tools.extend(tool_names(tools.split(','))?);
+    Ok(())
+}
+
+/// Reads what a scope includes into its description.
+fn read_includes(text: &str, scopes: &mut [ScopeDescription]) -> anyhow::Result<()> {
+    let (token, included) = text.split_once('=').unwrap_or((text, ""));
+    let Some(scope) = scopes.iter_mut().find(|one| one.token.as_str() == token) else {
+        let why = format!("--scope-includes speaks of {token}, and there is no --scope '{token}=…'");
+        return Err(Refused(why).into());
+    };
+    scope.includes = scope.includes.union(&included_scopes(included.split(','))?);
+    Ok(())
+}
+
+/// The narrower scopes that a scope includes.
+pub(crate) fn included_scopes<'a>(tokens: impl Iterator<Item = &'a str>) -> anyhow::Result<Scope> {
+    let tokens: Result<Scope, _> = tokens.map(|token| ScopeToken::parse(token.trim())).collect();
+    tokens.map_err(|_| {
+        Refused("name the scopes that a scope includes, as in 'notes:write=notes:read'".to_owned()).into()
+    })
+}
+
+/// Names of tools, as the server lists them.
+pub(crate) fn tool_names<'a>(names: impl Iterator<Item = &'a str>) -> anyhow::Result<Vec<String>> {
+    let names: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
+    if names.iter().any(String::is_empty) {
+        let why = "name the tools of a scope, as in 'notes:read=list_notes,read_note'";
+        return Err(Refused(why.to_owned()).into());
+    }
+    Ok(names)
+}
+
 impl ResourceVerb {
     pub(super) async fn run(self, opened: &Opened, config: &Config, output: Output) -> anyhow::Result<()> {
         match self {
@@ -192,18 +240,26 @@ impl ResourceVerb {
                 resource,
                 name,
                 scopes,
+                scope_tools,
+                scope_includes,
                 client_id,
                 env,
                 format,
             } => {
                 let format = format.access_token_format.by(format.signing_algorithm)?;
-                let scopes = scopes
+                let mut scopes = scopes
                     .iter()
                     .map(|scope| {
                         let (token, description) = scope.split_once('=').unwrap_or((scope, ""));
                         read_scope(token, description)
                     })
                     .collect::<Result<Vec<_>, _>>()?;
+                for tools in &scope_tools {
+                    read_tools(tools, &mut scopes)?;
+                }
+                for includes in &scope_includes {
+                    read_includes(includes, &mut scopes)?;
+                }
                 let client_id = match client_id {
                     Some(client_id) => client_id,
                     None => random_client_id()?,

@@ -231,6 +231,11 @@ async fn set_password(
     )
 }
 
+/// Finds an account by the name that its owner types.
+pub(super) async fn find(opened: &Opened, name: &str) -> anyhow::Result<User> {
+    load(opened, &username::normalize(name)?).await
+}
+
 async fn load(opened: &Opened, username: &str) -> anyhow::Result<User> {
     opened.accounts.load_user(username).await?.ok_or_else(|| {
         Refused(format!(

@@ -17,14 +17,14 @@ use mcp_authflow_jose::ServerKey;
 use mcp_authflow_types::{Form, Issuer, TokenHash, hex};
 
 use super::{
-    People,
+    People, apps,
     interact::account,
     password::{self, UnusablePassword},
     username,
 };
 use crate::{
     http::request_id::RequestId,
-    pages::{ErrorView, HomeView, OneLine, Problem, SetupProblem, SetupView},
+    pages::{ErrorView, HomeView, OneLine, Problem, SetupProblem, SetupView, SignedOut},
 };
 
 const SETUP: &str = "first account";
@@ -36,6 +36,15 @@ pub(crate) fn router(people: People) -> Router {
     Router::new()
         .route(&at("/ui/"), get(home))
         .route(&at("/ui/sign-out"), post(sign_out))
+        .route(&at("/ui/apps"), get(apps::show).post(apps::sign_in))
+        .route(
+            &at("/ui/apps/disconnect"),
+            get(apps::ask_to_disconnect).post(apps::disconnect),
+        )
+        .route(
+            &at("/ui/sign-out-everywhere"),
+            get(apps::ask_to_sign_out_everywhere).post(apps::sign_out_everywhere),
+        )
         .route(&at("/ui/setup"), get(show_setup).post(take_setup))
         .route(&at("/ui/assets/{name}"), get(asset))
         .fallback(not_found)
@@ -96,11 +105,7 @@ async fn sign_out(State(people): State<People>, request: Request) -> Response {
     if let Err(error) = signed_out {
         return people.unavailable(&error, &parts);
     }
-    let mut response = people.inner.pages.signed_out().into_response();
-    response
-        .headers_mut()
-        .insert(header::SET_COOKIE, people.inner.cookie.clear());
-    response
+    people.signed_out(SignedOut::Here)
 }
 
 async fn show_setup(State(people): State<People>, request: Request) -> Response {
@@ -197,16 +202,16 @@ async fn method_not_allowed(State(people): State<People>, request: Request) -> R
 }
 
 impl People {
-    fn path(&self, path: &str) -> String {
+    pub(super) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.inner.server.settings().issuer.path())
     }
 
-    fn browser(&self, parts: &Parts) -> Option<TokenHash> {
+    pub(super) fn browser(&self, parts: &Parts) -> Option<TokenHash> {
         self.inner.cookie.read(&parts.headers).map(|secret| secret.hash())
     }
 
     /// The body of a form that a page of this server sent.
-    async fn read_form(&self, parts: &Parts, body: Body) -> Option<axum::body::Bytes> {
+    pub(super) async fn read_form(&self, parts: &Parts, body: Body) -> Option<axum::body::Bytes> {
         let origin = self.inner.server.settings().issuer.origin();
         if !is_form(&parts.headers) || !is_same_origin(origin, &parts.headers) {
             return None;
@@ -245,7 +250,7 @@ impl People {
         response
     }
 
-    fn error(&self, problem: Problem, parts: &Parts) -> Response {
+    pub(super) fn error(&self, problem: Problem, parts: &Parts) -> Response {
         let mut view = ErrorView::new(problem);
         view.request_id = parts
             .extensions
@@ -254,7 +259,7 @@ impl People {
         self.inner.pages.error(&view).into_response()
     }
 
-    fn unavailable(&self, error: &StoreError, parts: &Parts) -> Response {
+    pub(super) fn unavailable(&self, error: &StoreError, parts: &Parts) -> Response {
         tracing::error!(%error, "the store cannot be asked");
         let timed_out = matches!(error, StoreError::TimedOut(_));
         self.error(

@@ -123,6 +123,7 @@ impl People {
             action: here(device),
             csrf: self.inner.csrf.token(&visit.browser, &visit.page),
             application: None,
+            is_for_account: false,
             destination: None,
             username: username.to_owned(),
             problem,

@@ -1,19 +1,22 @@
 //! The login and consent pages of an authorization request: what [`Interact`] asks for.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Method, request::Parts};
 use mcp_authflow::{
     AnswerTo, Approval, DeviceDecided, PageReason, Pending, PendingResource, Ticked,
-    port::rate_limit::retry_after_seconds,
+    port::{rate_limit::retry_after_seconds, store::GrantQuery},
+    record::{Client, ClientOrigin, ResourceRecord},
 };
 use mcp_authflow_axum::{DeviceOutcome, DeviceVisit, Interact, Outcome, Visit};
-use mcp_authflow_types::{Form, Prompt, Scope, ScopeToken, scope::OFFLINE_ACCESS};
+use mcp_authflow_types::{Form, Prompt, Scope, ScopeToken, Timestamp, scope::OFFLINE_ACCESS};
 
-use super::{People, SignIn, SignedIn, unavailable};
+use super::{People, SignIn, SignedIn, apps::percent_encoded, unavailable};
 use crate::{
     http::request_id::RequestId,
     pages::{
-        Account, Application, ConsentProblem, ConsentView, Destination, DeviceView, ErrorView, Identity,
+        Account, Acquaintance, Application, ConsentProblem, ConsentView, Destination, DeviceView, ErrorView, Identity,
         LoginProblem, LoginView, OneLine, Problem, ResourceView, ScopeView,
     },
 };
@@ -77,6 +80,7 @@ impl People {
             let page = match signed_in {
                 Some(who) if !Self::must_sign_in(pending, Some(&who)) => {
                     self.consent_page(pending, visit, &who, Some(ConsentProblem::FormExpired))
+                        .await?
                 }
                 _ => self.login_page(pending, visit, None, Some(LoginProblem::FormExpired)),
             };
@@ -91,7 +95,7 @@ impl People {
                 Ok(Outcome::Show(see_page(visit, None)))
             }
             (Some("consent"), Some(who)) if !Self::must_sign_in(pending, Some(&who)) => {
-                Ok(self.take_decision(pending, visit, who, &form))
+                self.take_decision(pending, visit, who, &form).await
             }
             (_, signed_in) => self.look(pending, visit, signed_in).await,
         }
@@ -121,7 +125,9 @@ impl People {
         if is_silent {
             return Ok(Outcome::ConsentRequired);
         }
-        Ok(Outcome::Show(self.consent_page(pending, visit, &who, None)))
+        Ok(Outcome::Show(
+            self.consent_page(pending, visit, &who, None).await?,
+        ))
     }
 
     /// Whether the password has to be given (again): nobody is signed in, or the client asks for it (OpenID Connect Core
@@ -162,8 +168,14 @@ impl People {
         self.login_page(pending, visit, Some(username), Some(problem))
     }
 
-    fn take_decision(&self, pending: &Pending, visit: &Visit, who: SignedIn, form: &Form<'_>) -> Outcome {
-        match form.value("decision") {
+    async fn take_decision(
+        &self,
+        pending: &Pending,
+        visit: &Visit,
+        who: SignedIn,
+        form: &Form<'_>,
+    ) -> Result<Outcome, PageReason> {
+        Ok(match form.value("decision") {
             Some("deny") => Outcome::Deny,
             Some("allow") => {
                 let (scopes, offline_access) = read_ticked(pending, form);
@@ -173,7 +185,9 @@ impl People {
                     .any(|one| !one.asked.scope.without(OFFLINE_ACCESS).is_empty());
                 if asks_for_scope && scopes.iter().all(Scope::is_empty) {
                     let problem = Some(ConsentProblem::NothingChosen);
-                    return Outcome::Show(self.consent_page(pending, visit, &who, problem));
+                    return Ok(Outcome::Show(
+                        self.consent_page(pending, visit, &who, problem).await?,
+                    ));
                 }
                 Outcome::Approve(approval(
                     who,
@@ -183,8 +197,8 @@ impl People {
                     },
                 ))
             }
-            _ => Outcome::Show(self.consent_page(pending, visit, &who, None)),
-        }
+            _ => Outcome::Show(self.consent_page(pending, visit, &who, None).await?),
+        })
     }
 
     fn login_page(
@@ -198,7 +212,8 @@ impl People {
         let view = LoginView {
             action: visit.page.clone(),
             csrf: self.inner.csrf.token(&visit.browser, &visit.page),
-            application: Some(application(pending, self.now())),
+            application: Some(self.application(pending)),
+            is_for_account: false,
             destination: destination(pending),
             username: hint.unwrap_or_default().to_owned(),
             problem,
@@ -210,13 +225,13 @@ impl People {
         page.into_response()
     }
 
-    fn consent_page(
+    async fn consent_page(
         &self,
         pending: &Pending,
         visit: &Visit,
         who: &SignedIn,
         problem: Option<ConsentProblem>,
-    ) -> Response {
+    ) -> Result<Response, PageReason> {
         let resources = pending
             .resources()
             .iter()
@@ -229,23 +244,15 @@ impl People {
                     .scope
                     .without(OFFLINE_ACCESS)
                     .iter()
-                    .map(|token| ScopeView {
-                        value: box_value(pending, index, token),
-                        token: token.to_string(),
-                        description: one
-                            .record
-                            .as_ref()
-                            .and_then(|record| record.describe(token.as_str()))
-                            .map(OneLine::long),
-                        checked: true,
-                    })
+                    .map(|token| scope_view(one.record.as_deref(), token, box_value(pending, index, token)))
                     .collect(),
             })
             .collect();
         let view = ConsentView {
             action: visit.page.clone(),
             csrf: self.inner.csrf.token(&visit.browser, &visit.page),
-            application: application(pending, self.now()),
+            application: self.application(pending),
+            acquaintance: self.acquaintance(pending, who).await?,
             destination: destination(pending),
             device: self.device_view(pending),
             account: account(who),
@@ -253,11 +260,40 @@ impl People {
             offline_access: pending.offline_access().then_some(true),
             problem,
         };
-        self.inner.pages.consent(&view).into_response()
+        Ok(self.inner.pages.consent(&view).into_response())
     }
 }
 
 impl People {
+    /// Who asks.
+    fn application(&self, pending: &Pending) -> Application {
+        identify(
+            pending.client(),
+            self.inner.server.settings().issuer.path(),
+            self.now(),
+        )
+    }
+
+    /// How well the client is known, here and to this person.
+    async fn acquaintance(&self, pending: &Pending, who: &SignedIn) -> Result<Acquaintance, PageReason> {
+        let (client, now) = (pending.client(), self.now());
+        if client.is_verified() {
+            return Ok(Acquaintance::default());
+        }
+        let query = GrantQuery {
+            client: Some(client.id.clone()),
+            ..GrantQuery::of(who.user.id.as_str())
+        };
+        let store = &self.inner.server.ports().store;
+        let last_allowed = store
+            .list_grants(&query, 1, now)
+            .await
+            .map_err(unavailable)?
+            .first()
+            .map(|last| last.grant.created_at);
+        Ok(acquaintance(client, last_allowed, now))
+    }
+
     /// What can be told of the device that waits, where one does.
     fn device_view(&self, pending: &Pending) -> Option<DeviceView> {
         match pending.answer_to() {
@@ -287,26 +323,81 @@ pub(super) fn account(who: &SignedIn) -> Account {
     }
 }
 
-/// Who asks: what the operator says of it large, what it says of itself small.
-fn application(pending: &Pending, now: mcp_authflow_types::Timestamp) -> Application {
-    let client = pending.client();
+/// Who a client is: what is known of it large, what it says of itself small.
+pub(super) fn identify(client: &Client, base_path: &str, now: Timestamp) -> Application {
     let name = client.profile.name.as_deref();
     let client_id = OneLine::long(client.id.as_str());
-    if client.is_verified() {
-        let name = name.map_or_else(|| client_id.clone(), OneLine::name);
-        Application {
-            identity: Identity::Operator { name },
-            claimed_name: None,
-            client_id,
+    let (identity, claimed_name) = match client.profile.origin {
+        ClientOrigin::Operator => {
+            let name = name.map_or_else(|| client_id.clone(), OneLine::name);
+            (Identity::Operator { name }, None)
         }
-    } else {
-        let seconds_ago = Some(now.since(client.created_at).as_secs());
-        let claimed_name = OneLine::optional_name(name);
-        Application {
-            identity: Identity::SelfRegistered { seconds_ago },
-            claimed_name,
-            client_id,
+        ClientOrigin::MetadataDocument => {
+            let host = client
+                .document_host()
+                .map_or_else(|| client_id.clone(), OneLine::long);
+            (Identity::MetadataDocument { host }, OneLine::optional_name(name))
         }
+        ClientOrigin::Registration => {
+            let seconds_ago = Some(now.since(client.created_at).as_secs());
+            (
+                Identity::SelfRegistered { seconds_ago },
+                OneLine::optional_name(name),
+            )
+        }
+    };
+    // A picture is as easily borrowed as a name, so nobody has one who has nothing else.
+    let may_have_logo = client.profile.origin != ClientOrigin::Registration && client.profile.logo_uri.is_some();
+    let logo = may_have_logo
+        .then(|| format!("{base_path}/ui/client-logo/{}", percent_encoded(client.id.as_str())));
+    Application {
+        identity,
+        claimed_name,
+        client_id,
+        logo,
+    }
+}
+
+/// Within this time after it was first seen or has changed, a client known by a document is marked so.
+const IS_NEW: Duration = Duration::from_secs(86_400);
+/// A change is told to whoever has never allowed the client within this time.
+const CHANGED_LATELY: Duration = Duration::from_secs(30 * 86_400);
+
+/// How well a client is known that nobody vouches for (M-100, M-171, M-176).
+fn acquaintance(client: &Client, last_allowed: Option<Timestamp>, now: Timestamp) -> Acquaintance {
+    let document = client.profile.document.as_ref();
+    let is_told = |changed_at: &Timestamp| match last_allowed {
+        Some(last_allowed) => *changed_at > last_allowed,
+        None => now.since(*changed_at) < CHANGED_LATELY,
+    };
+    Acquaintance {
+        is_first_time: last_allowed.is_none(),
+        first_seen_seconds_ago: document
+            .map(|_| now.since(client.created_at))
+            .filter(|age| *age < IS_NEW)
+            .map(|age| age.as_secs()),
+        changed_seconds_ago: document
+            .and_then(|copy| copy.changed_at)
+            .filter(is_told)
+            .map(|changed_at| now.since(changed_at).as_secs()),
+    }
+}
+
+/// How many tools of a scope are named.
+const TOOLS_NAMED: usize = 6;
+
+/// A scope with all that its resource says of it.
+pub(super) fn scope_view(record: Option<&ResourceRecord>, token: &ScopeToken, value: String) -> ScopeView {
+    let known = record.and_then(|record| record.description_of(token.as_str()));
+    let tools = known.map(|scope| &*scope.tools).unwrap_or_default();
+    ScopeView {
+        token: token.to_string(),
+        value,
+        description: known.map(|scope| OneLine::long(&scope.description)),
+        checked: true,
+        tools: tools.iter().take(TOOLS_NAMED).map(|name| OneLine::name(name)).collect(),
+        more_tools: tools.len().saturating_sub(TOOLS_NAMED),
+        includes: Vec::new(),
     }
 }
 

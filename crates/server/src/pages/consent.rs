@@ -20,6 +20,8 @@ pub(crate) struct ConsentView {
     pub(crate) application: Application,
     /// Where the code goes. Loopback and private-use addresses are warned about (M-099). None when a device waits.
     pub(crate) destination: Option<Destination>,
+    /// How well the client is known.
+    pub(crate) acquaintance: Acquaintance,
     /// The device that waits, instead.
     pub(crate) device: Option<DeviceView>,
     /// Whose account it is.
@@ -40,6 +42,17 @@ pub(crate) struct DeviceView {
     pub(crate) address: Option<OneLine>,
     /// How long ago.
     pub(crate) seconds_ago: u64,
+}
+
+/// How well a client is known, to this server and to the person who is asked.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Acquaintance {
+    /// The person has not allowed it before, as far as this server remembers.
+    pub(crate) is_first_time: bool,
+    /// How long ago this server saw its document first, where that is less than a day.
+    pub(crate) first_seen_seconds_ago: Option<u64>,
+    /// How long ago its document changed, where that is since the person last allowed it, or lately.
+    pub(crate) changed_seconds_ago: Option<u64>,
 }
 
 /// A resource and what is asked for there.
@@ -64,6 +77,12 @@ pub(crate) struct ScopeView {
     pub(crate) description: Option<OneLine>,
     /// Whether the box is ticked.
     pub(crate) checked: bool,
+    /// The tools that it opens, the first few; empty where none are known.
+    pub(crate) tools: Vec<OneLine>,
+    /// How many more there are.
+    pub(crate) more_tools: usize,
+    /// What comes with it, in the words of the narrower scopes.
+    pub(crate) includes: Vec<OneLine>,
 }
 
 /// Why the consent form is shown again.

@@ -55,6 +55,12 @@ pub(crate) enum Problem {
     AlreadyAnswered,
     /// A form came from elsewhere or without its token.
     FormRefused,
+    /// This server takes no application from there.
+    ClientNotAllowed,
+    /// Nobody has decided yet whether this server takes applications from there.
+    HostUndecided,
+    /// The document by which the client is known cannot be used, or cannot be had.
+    DocumentUnusable,
     /// The set-up link was used, has run out, or was never right.
     SetupLinkUsed,
     /// Too much was asked in too short a time.
@@ -82,7 +88,7 @@ pub(super) struct Words {
 }
 
 impl Problem {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::TooLarge,
@@ -93,6 +99,9 @@ impl Problem {
         Self::RequestEnded,
         Self::AlreadyAnswered,
         Self::FormRefused,
+        Self::ClientNotAllowed,
+        Self::HostUndecided,
+        Self::DocumentUnusable,
         Self::SetupLinkUsed,
         Self::TooManyRequests {
             retry_after_seconds: 60,
@@ -112,8 +121,10 @@ impl Problem {
             | Self::UnknownClient
             | Self::UnknownRedirect
             | Self::RequestEnded
-            | Self::AlreadyAnswered => StatusCode::BAD_REQUEST,
-            Self::FormRefused => StatusCode::FORBIDDEN,
+            | Self::AlreadyAnswered
+            | Self::ClientNotAllowed
+            | Self::DocumentUnusable => StatusCode::BAD_REQUEST,
+            Self::FormRefused | Self::HostUndecided => StatusCode::FORBIDDEN,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -184,6 +195,23 @@ impl Problem {
                 "It did not come from a page of this server that belongs to your browser, so it was ignored. \
                  Nothing has been shared.",
                 "Go back to your application and start again. Cookies must be allowed for this site.",
+            ),
+            Self::ClientNotAllowed => (
+                "This application is not let in here",
+                "Whoever runs this server does not take applications from that web address. Nothing has been shared.",
+                "If you need it, ask whoever runs this server.",
+            ),
+            Self::HostUndecided => (
+                "An administrator has to allow this first",
+                "This application comes from a web address that nobody has decided about yet. The request was noted, \
+                 and nothing has been shared.",
+                "Ask whoever runs this server to allow the address below, then start again from your application.",
+            ),
+            Self::DocumentUnusable => (
+                "This application cannot be identified",
+                "It is known by a document at its web address, and this server could not get that document or cannot \
+                 use it. Nothing has been shared.",
+                "Try again in a few minutes. If it keeps happening, tell the people who make the application.",
             ),
             Self::SetupLinkUsed => (
                 "This set-up link does not work",

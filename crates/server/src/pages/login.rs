@@ -15,6 +15,8 @@ pub(crate) struct LoginView {
     pub(crate) csrf: String,
     /// Who asks; nobody yet when a device's code is still to be typed.
     pub(crate) application: Option<Application>,
+    /// Whether the person signs in to look at the account itself, and nobody asks for anything.
+    pub(crate) is_for_account: bool,
     /// The redirect URI of the request; none when a device waits for the answer.
     pub(crate) destination: Option<Destination>,
     /// The name typed last, or a hint; empty for none.
@@ -33,6 +35,8 @@ pub(crate) struct Application {
     pub(crate) claimed_name: Option<OneLine>,
     /// The client's identifier.
     pub(crate) client_id: OneLine,
+    /// Where this server keeps the picture that the client names, where somebody vouches for the client.
+    pub(crate) logo: Option<String>,
 }
 
 /// Who vouches for a client (M-171, CD-12).

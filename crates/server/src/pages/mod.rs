@@ -12,6 +12,7 @@
 //! To add a page: a view struct in a file of its own, a template in `templates/`, a line in [`BUILT_IN`], a method
 //! here, and a sample in `rehearsal`.
 
+mod apps;
 mod asset;
 mod consent;
 mod csp;
@@ -35,8 +36,11 @@ use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use serde::Serialize;
 
+pub(crate) use apps::{
+    AppView, AppsView, DisconnectView, GrantView, LastUseView, Paging, SignOutEverywhereView, SignedOut,
+};
 use asset::Assets;
-pub(crate) use consent::{ConsentProblem, ConsentView, DeviceView, ResourceView, ScopeView};
+pub(crate) use consent::{Acquaintance, ConsentProblem, ConsentView, DeviceView, ResourceView, ScopeView};
 pub(crate) use destination::Destination;
 pub(crate) use device::{DeviceCodeProblem, DeviceCodeView, DeviceDecidedView};
 pub(crate) use error::{ErrorView, Problem};
@@ -47,7 +51,7 @@ pub(crate) use page::Page;
 pub(crate) use setup::{SetupProblem, SetupView};
 
 /// The templates that come with the program; a file of the same name in the operator's folder replaces one.
-const BUILT_IN: [(&str, &str); 11] = [
+const BUILT_IN: [(&str, &str); 14] = [
     ("base.html", include_str!("../../templates/base.html")),
     ("icons.html", include_str!("../../templates/icons.html")),
     ("parts.html", include_str!("../../templates/parts.html")),
@@ -62,6 +66,12 @@ const BUILT_IN: [(&str, &str); 11] = [
     ("signed_out.html", include_str!("../../templates/signed_out.html")),
     ("home.html", include_str!("../../templates/home.html")),
     ("setup.html", include_str!("../../templates/setup.html")),
+    ("apps.html", include_str!("../../templates/apps.html")),
+    ("disconnect.html", include_str!("../../templates/disconnect.html")),
+    (
+        "sign_out_everywhere.html",
+        include_str!("../../templates/sign_out_everywhere.html"),
+    ),
 ];
 
 /// What every page says about the server it belongs to.
@@ -191,8 +201,23 @@ impl Pages {
     }
 
     /// The page after signing out.
-    pub(crate) fn signed_out(&self) -> Page {
-        self.page(StatusCode::OK, "signed_out.html", &(), None)
+    pub(crate) fn signed_out(&self, what: SignedOut) -> Page {
+        self.page(StatusCode::OK, "signed_out.html", &what, None)
+    }
+
+    /// The applications that a person has let in.
+    pub(crate) fn apps(&self, view: &AppsView) -> Page {
+        self.page(StatusCode::OK, "apps.html", view, None)
+    }
+
+    /// The question whether to disconnect one of them.
+    pub(crate) fn disconnect(&self, view: &DisconnectView) -> Page {
+        self.page(StatusCode::OK, "disconnect.html", view, None)
+    }
+
+    /// The question whether to sign out in every browser.
+    pub(crate) fn sign_out_everywhere(&self, view: &SignOutEverywhereView) -> Page {
+        self.page(StatusCode::OK, "sign_out_everywhere.html", view, None)
     }
 
     /// Who is signed in here, with a way out; or, signed out, where to start.

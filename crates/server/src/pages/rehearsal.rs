@@ -4,9 +4,10 @@
 //! optional part there and not there.
 
 use super::{
-    Account, Application, ConsentProblem, ConsentView, Destination, DeviceCodeProblem, DeviceCodeView,
-    DeviceDecidedView, DeviceView, ErrorView, HomeView, Identity, LoginProblem, LoginView, Notice, OneLine,
-    Pages, PagesError, Problem, ResourceView, ScopeView, SetupProblem, SetupView, Told,
+    Account, Acquaintance, AppView, Application, AppsView, ConsentProblem, ConsentView, Destination, DeviceCodeProblem, DeviceCodeView,
+    DeviceDecidedView, DeviceView, DisconnectView, ErrorView, GrantView, HomeView, Identity, LastUseView, LoginProblem, LoginView, Notice, OneLine,
+    Pages, PagesError, Paging, Problem, ResourceView, ScopeView, SetupProblem, SetupView,
+    SignOutEverywhereView, SignedOut, Told,
 };
 use serde::Serialize;
 
@@ -52,7 +53,19 @@ impl Pages {
             let notice = view.problem.map(SetupProblem::notice);
             self.try_on("setup.html", &view, notice.as_ref())?;
         }
-        self.try_on("signed_out.html", &(), None)
+        for view in apps(text) {
+            self.try_on("apps.html", &view, None)?;
+        }
+        for view in disconnects(text) {
+            self.try_on("disconnect.html", &view, None)?;
+        }
+        for view in sign_outs(text) {
+            self.try_on("sign_out_everywhere.html", &view, None)?;
+        }
+        for what in SignedOut::ALL {
+            self.try_on("signed_out.html", &what, None)?;
+        }
+        Ok(())
     }
 
     fn try_on(
@@ -94,6 +107,8 @@ pub(super) fn applications(text: &str) -> Vec<Application> {
         identity,
         claimed_name: OneLine::optional_name(claimed),
         client_id: OneLine::long(text),
+        // Its address is ours, the identifier in it spelled out.
+        logo: matches!(claimed, Some(_)).then(|| "/tenant/ui/client-logo/https%3A%2F%2Fa.example%2Fc".to_owned()),
     })
     .collect()
 }
@@ -116,17 +131,19 @@ pub(super) fn logins(text: &str) -> Vec<LoginView> {
                 action: text.to_owned(),
                 csrf: text.to_owned(),
                 application: Some(application.clone()),
+                is_for_account: false,
                 destination: Some(Destination::of(uri)),
                 username: username.to_owned(),
                 problem,
             });
         }
-        // Signing in for a device: when it is known who asks, and before.
-        for application in [Some(application), None] {
+        // Signing in for a device: when it is known who asks, and before; and for the account itself.
+        for (application, is_for_account) in [(Some(application), false), (None, false), (None, true)] {
             views.push(LoginView {
                 action: text.to_owned(),
                 csrf: text.to_owned(),
                 application,
+                is_for_account,
                 destination: None,
                 username: text.to_owned(),
                 problem,
@@ -148,6 +165,9 @@ pub(super) fn consents(text: &str) -> Vec<ConsentView> {
         value: text.to_owned(),
         description,
         checked,
+        tools: vec![OneLine::name(text); 2 * usize::from(checked)],
+        more_tools: 7 * usize::from(checked),
+        includes: vec![OneLine::long(text); 2 * usize::from(checked)],
     };
     let (name, description) = (
         OneLine::optional_name(Some(text)),
@@ -170,6 +190,11 @@ pub(super) fn consents(text: &str) -> Vec<ConsentView> {
                     csrf: text.to_owned(),
                     application: application.clone(),
                     destination: Some(Destination::of(uri)),
+                    acquaintance: Acquaintance {
+                        is_first_time: offline_access.is_some(),
+                        first_seen_seconds_ago: offline_access.map(|_| 240),
+                        changed_seconds_ago: problem.map(|_| 172_800),
+                    },
                     device: None,
                     account: Account {
                         username: OneLine::name(text),
@@ -256,6 +281,95 @@ pub(super) fn homes(text: &str) -> Vec<HomeView> {
         csrf: text.to_owned(),
     })
     .collect()
+}
+
+/// A row of the list of applications for each kind of client, with much and with little beneath.
+fn app_views(text: &str) -> Vec<AppView> {
+    let resources = consents(text).swap_remove(0).resources;
+    let grant = |last_used, is_active| GrantView {
+        resources: resources.clone(),
+        allowed_seconds_ago: 900_000,
+        last_used,
+        offline_access: is_active,
+        is_active,
+    };
+    let used = |address| LastUseView {
+        seconds_ago: 180,
+        address,
+    };
+    applications(text)
+        .into_iter()
+        .enumerate()
+        .map(|(number, application)| AppView {
+            application,
+            shares_its_name: number % 2 == 0,
+            disconnect: "/tenant/ui/apps/disconnect?client=x".to_owned(),
+            grants: vec![
+                grant(Some(used(Some(OneLine::name(text)))), true),
+                grant(Some(used(None)), false),
+                grant(None, false),
+            ],
+            more_grants: number,
+        })
+        .collect()
+}
+
+fn somebody(text: &str) -> Account {
+    Account {
+        username: OneLine::name(text),
+        display_name: None,
+        is_admin: false,
+    }
+}
+
+/// The list of applications: none, some, and one page of many.
+pub(super) fn apps(text: &str) -> Vec<AppsView> {
+    let neighbour = || Some("/tenant/ui/apps?page=2".to_owned());
+    [(false, 0, None, None), (true, 1, None, None), (false, 3, None, neighbour()), (true, 3, neighbour(), None)]
+        .into_iter()
+        .map(|(has_disconnected, pages, newer, older)| AppsView {
+            account: somebody(text),
+            apps: if pages == 0 { Vec::new() } else { app_views(text) },
+            total: 60,
+            is_cut: pages > 1,
+            paging: Paging {
+                page: pages,
+                pages,
+                newer,
+                older,
+            },
+            has_disconnected,
+        })
+        .collect()
+}
+
+/// The question before an application is disconnected.
+pub(super) fn disconnects(text: &str) -> Vec<DisconnectView> {
+    let minutes = [None, Some(1), Some(10)];
+    app_views(text)
+        .into_iter()
+        .zip(minutes.into_iter().cycle())
+        .map(|(app, minutes_at_most)| DisconnectView {
+            action: text.to_owned(),
+            csrf: text.to_owned(),
+            client: text.to_owned(),
+            account: somebody(text),
+            app,
+            minutes_at_most,
+        })
+        .collect()
+}
+
+/// The question before signing out everywhere.
+pub(super) fn sign_outs(text: &str) -> Vec<SignOutEverywhereView> {
+    [0, 1, 12]
+        .map(|apps| SignOutEverywhereView {
+            action: text.to_owned(),
+            csrf: text.to_owned(),
+            account: somebody(text),
+            apps,
+        })
+        .into()
 }
 
 /// The set-up form, fresh and after every mistake.

@@ -8,7 +8,7 @@ use axum::body::to_bytes;
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
 
-use super::rehearsal::{applications, consents, devices, errors, homes, logins, setups};
+use super::rehearsal::{applications, apps, consents, devices, disconnects, errors, homes, logins, setups, sign_outs};
 use super::*;
 
 /// Text that tries to be markup, an attribute, a template, an address, or something else to the eye. Each keeps
@@ -39,7 +39,10 @@ fn pages() -> Pages {
 
 /// Every page in every state, with `text` in each place that a client, a person or an operator fills.
 fn every_page(pages: &Pages, text: &str) -> Vec<Page> {
-    let mut all = vec![pages.signed_out()];
+    let mut all: Vec<Page> = SignedOut::ALL.map(|what| pages.signed_out(what)).into();
+    all.extend(apps(text).iter().map(|view| pages.apps(view)));
+    all.extend(disconnects(text).iter().map(|view| pages.disconnect(view)));
+    all.extend(sign_outs(text).iter().map(|view| pages.sign_out_everywhere(view)));
     all.extend(logins(text).iter().map(|view| pages.login(view)));
     all.extend(consents(text).iter().map(|view| pages.consent(view)));
     all.extend(devices(text).iter().map(|view| pages.device(view)));
@@ -167,9 +170,9 @@ fn nobodys_text_is_hidden_or_turned_round() {
 #[test]
 fn pages_hold_no_script_no_inline_style_and_nothing_from_elsewhere() {
     // "html" is the doctype's.
-    let allowed: BTreeSet<&str> = "action aria-describedby aria-hidden aria-invalid aria-labelledby \
+    let allowed: BTreeSet<&str> = "action alt aria-describedby aria-hidden aria-invalid aria-label aria-labelledby \
         autocapitalize autocomplete autocorrect autofocus charset checked class content cx cy d fill focusable for \
-        height href html id lang maxlength method minlength name r rel required role rx spellcheck stroke stroke-linecap \
+        height href html id lang maxlength method minlength name r rel required role rx spellcheck src stroke stroke-linecap \
         stroke-linejoin stroke-width type value viewBox width x y"
         .split_whitespace()
         .collect();
@@ -179,15 +182,19 @@ fn pages_hold_no_script_no_inline_style_and_nothing_from_elsewhere() {
             for tag in parse(&page.html).0 {
                 assert!(
                     ![
-                        "script", "style", "iframe", "object", "embed", "base", "img", "a", "template"
+                        "script", "style", "iframe", "object", "embed", "base", "template"
                     ]
                     .contains(&tag.name.as_str()),
                     "{tag:?}"
                 );
                 for (name, value) in &tag.attributes {
                     assert!(allowed.contains(name.as_str()), "{tag:?}");
-                    if name == "href" {
-                        assert!(value.starts_with("/tenant/ui/assets/authflow-"), "{tag:?}");
+                    match (&*tag.name, &**name) {
+                        ("a", "href") => assert!(value.starts_with("/tenant/ui/"), "{tag:?}"),
+                        ("img", "src") => assert!(value.starts_with("/tenant/ui/client-logo/"), "{tag:?}"),
+                        (_, "href") => assert!(value.starts_with("/tenant/ui/assets/authflow-"), "{tag:?}"),
+                        (_, "src") => panic!("{tag:?}"),
+                        _ => {}
                     }
                 }
             }
@@ -404,7 +411,7 @@ fn a_problem_decides_the_status_and_when_to_come_back() {
 #[tokio::test]
 async fn assets_are_served_under_their_own_name_only_and_for_ever() {
     let pages = pages();
-    let (tags, _) = parse(&pages.signed_out().html);
+    let (tags, _) = parse(&pages.signed_out(SignedOut::Here).html);
     let links: Vec<_> = tags.iter().filter_map(|tag| tag.attribute("href")).collect();
     assert_eq!(links.len(), 2);
     for (link, content_type) in links.iter().zip(["text/css; charset=utf-8", "image/svg+xml"]) {
@@ -448,7 +455,7 @@ fn an_operators_templates_replace_ours_one_by_one() {
     .unwrap();
     std::fs::write(dir.path().join("authflow.css"), "body{}").unwrap();
     let own = Pages::new(&site(), Some(dir.path())).unwrap();
-    assert_eq!(own.signed_out().html, "<p>Bye from authflow</p>");
+    assert_eq!(own.signed_out(SignedOut::Here).html, "<p>Bye from authflow</p>");
     let home = own.home(&homes("sample")[0]).html;
     assert!(home.contains("Not signed in"));
     assert_ne!(

@@ -30,7 +30,7 @@ async fn what_ends_everything_of_somebody_warns_of_tokens_that_are_at_the_old_pr
 }
 
 /// Runs a verb on the house's database; answers the exit code, standard output and standard error.
-fn run(house: &House, arguments: &[&str], stdin: &str) -> (i32, String, String) {
+pub(crate) fn run(house: &House, arguments: &[&str], stdin: &str) -> (i32, String, String) {
     use std::io::Write as _;
     let mut child = Command::new(env!("CARGO_BIN_EXE_authflow"))
         .args(arguments)
@@ -57,7 +57,7 @@ fn run(house: &House, arguments: &[&str], stdin: &str) -> (i32, String, String) 
     )
 }
 
-fn json(house: &House, arguments: &[&str], stdin: &str) -> Value {
+pub(crate) fn json(house: &House, arguments: &[&str], stdin: &str) -> Value {
     let (code, out, err) = run(house, &[arguments, &["--json"]].concat(), stdin);
     assert_eq!(code, 0, "{arguments:?}: {err}");
     serde_json::from_str(&out).unwrap()

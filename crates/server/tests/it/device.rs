@@ -55,6 +55,17 @@ async fn decide(browser: &Browser, shown: &Page, fields: &[(&str, &str)]) -> Pag
     page(browser.submit(shown, &form, fields).await.unwrap())
 }
 
+/// Lets alice connect a device; answers its tokens.
+pub(crate) async fn connect(house: &House, browser: &Browser) -> Value {
+    let codes = house.device().await;
+    let shown = sign_in(house, browser, "alice", "").await;
+    let consent = type_code(browser, &shown, text(&codes, "user_code")).await;
+    decide(browser, &consent, &[("decision", "allow")]).await;
+    let (status, tokens) = house.poll(&codes).await;
+    assert_eq!(status, 200, "{tokens}");
+    tokens
+}
+
 /// S-097; RFC 8628 §3.3, §5.4: nothing is sent by itself, and the page says whom to beware of.
 #[tokio::test]
 async fn a_person_signs_in_compares_the_code_and_decides_about_a_device() {
