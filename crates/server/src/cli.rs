@@ -8,6 +8,7 @@ pub(crate) mod client;
 mod config;
 mod import;
 mod keys;
+mod known_clients;
 mod migrate;
 mod output;
 mod protect;
@@ -95,6 +96,9 @@ enum Verb {
     Resource(resource::ResourceVerb),
     /// Copy the live tokens of the Python package's tables, without signing anyone out
     Import(Box<import::ImportVerb>),
+    /// How real clients behave, and how far each is met
+    #[command(subcommand)]
+    KnownClients(known_clients::KnownClientsVerb),
     /// The keys that sign tokens
     #[command(subcommand)]
     Keys(keys::KeysVerb),
@@ -175,6 +179,7 @@ async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result
         Verb::Protect(protect) => protect.run(config).await,
         Verb::Migrate => migrate::run(&config, output).await,
         Verb::Config(verb) => verb.run(&config, output),
+        Verb::KnownClients(verb) => verb.run(&config, output),
         Verb::User(verb) => with_store(&config, async |opened| verb.run(opened, &config, output).await).await,
         Verb::Client(verb) => {
             with_store(&config, async |opened| verb.run(opened, &config, output).await).await

@@ -19,6 +19,7 @@ mod config;
 mod environment;
 mod http;
 mod import;
+mod known_clients;
 mod log;
 mod login;
 mod pages;

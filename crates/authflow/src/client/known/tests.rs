@@ -192,5 +192,5 @@ fn another_redirect_is_let_pass_only_where_it_is_listed_and_on() {
     }
     let stranger = client(ClientOrigin::Registration, "x", &["http://127.0.0.1/callback"]);
     let refused = stranger.redirect_target_or_known(Some(path), &table(&Leniency::ALL));
-    assert_eq!(refused, unregistered);
+    assert_eq!(refused, Err(NotItsRedirectUri::Unregistered));
 }

@@ -1,0 +1,46 @@
+//! `[known_clients]`: the table of known clients, and how far each is met.
+
+use std::path::Path;
+
+use super::{ConfigError, Reader};
+use crate::known_clients::{Switch, Switches, Table};
+
+/// The table and what is in force of it.
+#[derive(Debug)]
+pub(crate) struct KnownClientsConfig {
+    /// Every entry.
+    pub(crate) table: Table,
+    /// Which leniencies are in force.
+    pub(crate) switches: Switches,
+}
+
+impl KnownClientsConfig {
+    /// `known_clients.file` (none): entries in the place of the built-in ones, or beside them. `known_clients.on`,
+    /// `known_clients.off` (none): leniencies, each for all or as `client/leniency`.
+    pub(super) fn read(read: &mut Reader) -> Result<Self, ConfigError> {
+        let mut table = Table::built_in()?;
+        if let Some(file) = read.optional("known_clients.file")? {
+            table = table.extended_by(Path::new(&file))?;
+        }
+        let mut list = |key| {
+            read.with(key, "", |text| {
+                let switches = Switch::parse_list(text)?;
+                let unknown = switches
+                    .iter()
+                    .filter_map(|one| one.client.as_deref())
+                    .find(|name| table.entry(name).is_none());
+                match unknown {
+                    Some(name) => Err(format!(
+                        "{name} is no known client; authflow known-clients list shows them"
+                    )),
+                    None => Ok(switches),
+                }
+            })
+        };
+        let switches = Switches {
+            on: list("known_clients.on")?,
+            off: list("known_clients.off")?,
+        };
+        Ok(Self { table, switches })
+    }
+}
