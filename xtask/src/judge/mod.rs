@@ -7,6 +7,8 @@
 //! | `protect` | MCP servers of others, unchanged behind `authflow protect`, work with the client libraries |
 //! | `conformance-server` | the official package finds a server behind `authflow protect` the same as without it |
 //! | `ts-v2` `ts-v1` `python` `rmcp` | a real client library gets in, refreshes, and is out after revocation |
+//! | `openid` | two strict clients that know nothing of MCP read every answer of ours by its RFC |
+//! | `differential` | the same requests are answered as by `oidc-provider`, or otherwise for a listed reason |
 //! | `device` | a device without a browser gets in once a person has approved in a real Chromium |
 //! | `screens` | every page fits, can be read and can be used by keyboard, in a real browser |
 //!
@@ -18,11 +20,13 @@ mod client_rmcp;
 mod conformance;
 mod device;
 mod dialogue;
+mod differential;
 mod door;
 mod house;
 mod injector;
 mod mcp_server;
 mod mcpjam;
+mod openid;
 mod person;
 mod protected;
 pub(crate) mod screens;
@@ -63,6 +67,10 @@ pub(crate) enum Name {
     Rmcp,
     /// A device without a browser, and a person in a real Chromium.
     Device,
+    /// `oauth4webapi` and `openid-client`, which know nothing of MCP.
+    Openid,
+    /// `oidc-provider`, whose answers to the same requests are compared.
+    Differential,
     /// The MCPJam pair tester, `@mcpjam/sdk`.
     Mcpjam,
     /// The client libraries at MCP servers behind `authflow protect`.
@@ -154,6 +162,20 @@ async fn judge_store(arguments: &Arguments, keeper: &Keeper<'_>, store: StoreKin
     }
     if arguments.wants(Name::Device) {
         note(table, "device", store, "chromium", device::judge(keeper, store)).await;
+    }
+    // The operator adds machines beside the running server, which a store in the process does not allow.
+    if arguments.wants(Name::Openid) && store != StoreKind::Memory {
+        for library in openid::Library::ALL {
+            for (issuer_path, place) in [("", ""), ("/tenant", ", issuer with path")] {
+                let judge = format!("{}{place}", library.package());
+                let judgement = openid::judge(keeper, store, issuer_path, library);
+                note(table, &judge, store, "forms", judgement).await;
+            }
+        }
+    }
+    if arguments.wants(Name::Differential) {
+        let judgement = differential::judge(keeper, store);
+        note(table, "oidc-provider 9.13.3", store, "forms", judgement).await;
     }
     if arguments.wants(Name::Mcpjam) {
         note(table, "mcpjam, hello_mcp", store, "forms", async {
