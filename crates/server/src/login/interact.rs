@@ -42,6 +42,12 @@ impl Interact for People {
         let problem = match reason {
             PageReason::UnknownClient | PageReason::NoClientId => Problem::UnknownClient,
             PageReason::RedirectUri(_) => Problem::UnknownRedirect,
+            PageReason::ClientNotAllowed => Problem::ClientNotAllowed,
+            PageReason::HostUndecided { .. } => Problem::HostUndecided,
+            PageReason::DocumentUnusable => Problem::DocumentUnusable,
+            PageReason::DocumentOutOfReach { timed_out } => Problem::DocumentOutOfReach {
+                timed_out: *timed_out,
+            },
             PageReason::Gone => Problem::RequestEnded,
             PageReason::TooMany { retry_after } => Problem::TooManyRequests {
                 retry_after_seconds: retry_after_seconds(*retry_after),
@@ -53,6 +59,9 @@ impl Interact for People {
         let mut view = ErrorView::new(problem);
         if let PageReason::Refused { .. } | PageReason::Repeated(_) | PageReason::RedirectUri(_) = reason {
             view.detail = Some(OneLine::long(&reason.to_string()));
+        }
+        if let PageReason::HostUndecided { host } = reason {
+            view.host = Some(OneLine::long(host));
         }
         if let PageReason::Refused {
             target: Some(target), ..
@@ -390,6 +399,14 @@ const TOOLS_NAMED: usize = 6;
 pub(super) fn scope_view(record: Option<&ResourceRecord>, token: &ScopeToken, value: String) -> ScopeView {
     let known = record.and_then(|record| record.description_of(token.as_str()));
     let tools = known.map(|scope| &*scope.tools).unwrap_or_default();
+    let includes = known
+        .into_iter()
+        .flat_map(|scope| scope.includes.iter())
+        .map(|narrower| {
+            let words = record.and_then(|record| record.describe(narrower.as_str()));
+            OneLine::long(words.unwrap_or(narrower.as_str()))
+        })
+        .collect();
     ScopeView {
         token: token.to_string(),
         value,
@@ -397,7 +414,7 @@ pub(super) fn scope_view(record: Option<&ResourceRecord>, token: &ScopeToken, va
         checked: true,
         tools: tools.iter().take(TOOLS_NAMED).map(|name| OneLine::name(name)).collect(),
         more_tools: tools.len().saturating_sub(TOOLS_NAMED),
-        includes: Vec::new(),
+        includes,
     }
 }
 

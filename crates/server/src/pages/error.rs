@@ -16,6 +16,8 @@ pub(crate) struct ErrorView {
     pub(crate) detail: Option<OneLine>,
     /// Where a request that is not to be redirected would have gone, shown as text (OR-02).
     pub(crate) destination: Option<Destination>,
+    /// The web address that an administrator has to decide about.
+    pub(crate) host: Option<OneLine>,
     /// The number under which the log knows this request.
     pub(crate) request_id: Option<OneLine>,
 }
@@ -27,6 +29,7 @@ impl ErrorView {
             problem,
             detail: None,
             destination: None,
+            host: None,
             request_id: None,
         }
     }
@@ -61,6 +64,11 @@ pub(crate) enum Problem {
     HostUndecided,
     /// The document by which the client is known cannot be used, or cannot be had.
     DocumentUnusable,
+    /// The document by which a known client is identified is past its time, and cannot be asked for now.
+    DocumentOutOfReach {
+        /// Whether its host did not answer in time.
+        timed_out: bool,
+    },
     /// The set-up link was used, has run out, or was never right.
     SetupLinkUsed,
     /// Too much was asked in too short a time.
@@ -88,7 +96,7 @@ pub(super) struct Words {
 }
 
 impl Problem {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::TooLarge,
@@ -102,6 +110,8 @@ impl Problem {
         Self::ClientNotAllowed,
         Self::HostUndecided,
         Self::DocumentUnusable,
+        Self::DocumentOutOfReach { timed_out: false },
+        Self::DocumentOutOfReach { timed_out: true },
         Self::SetupLinkUsed,
         Self::TooManyRequests {
             retry_after_seconds: 60,
@@ -127,8 +137,8 @@ impl Problem {
             Self::FormRefused | Self::HostUndecided => StatusCode::FORBIDDEN,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unavailable | Self::DocumentOutOfReach { timed_out: false } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TimedOut | Self::DocumentOutOfReach { timed_out: true } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -136,6 +146,7 @@ impl Problem {
         match self {
             Self::TooManyRequests { retry_after_seconds } => Some(retry_after_seconds),
             Self::Unavailable | Self::TimedOut => Some(5),
+            Self::DocumentOutOfReach { .. } => Some(60),
             _ => None,
         }
     }
@@ -212,6 +223,12 @@ impl Problem {
                 "It is known by a document at its web address, and this server could not get that document or cannot \
                  use it. Nothing has been shared.",
                 "Try again in a few minutes. If it keeps happening, tell the people who make the application.",
+            ),
+            Self::DocumentOutOfReach { .. } => (
+                "This application cannot be checked right now",
+                "What this server knows of it is past its time, and its web address does not answer. Nothing has been \
+                 shared.",
+                "Try again in a minute. If it keeps happening, tell the people who make the application.",
             ),
             Self::SetupLinkUsed => (
                 "This set-up link does not work",

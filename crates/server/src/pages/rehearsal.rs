@@ -256,6 +256,7 @@ pub(super) fn errors(text: &str) -> Vec<ErrorView> {
                 problem,
                 detail: Some(OneLine::long(text)),
                 destination: Some(Destination::of(uri)),
+                host: Some(OneLine::long(text)),
                 request_id: Some(OneLine::long(text)),
             });
         }
