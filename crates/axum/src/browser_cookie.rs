@@ -101,6 +101,7 @@ mod tests {
         HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(text).unwrap())])
     }
 
+    /// M-143
     #[test]
     fn the_cookie_is_read_back_and_only_under_its_own_name() {
         let cookie = BrowserCookie::of(&Issuer::parse("https://a.example").unwrap());

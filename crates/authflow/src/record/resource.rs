@@ -64,10 +64,26 @@ pub struct ScopeDescription {
     /// it is the resource that holds callers to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
+    /// The narrower scopes of the same resource that it includes: who is granted this one is granted those, and they are
+    /// spelled out wherever it is. What they include is included too.
+    #[serde(default, skip_serializing_if = "Scope::is_empty")]
+    pub includes: Scope,
+}
+
+/// Why the scopes of a resource cannot include one another as they say.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidInclusion {
+    /// A scope includes one that the resource does not have.
+    #[error("the scope {0} includes {1}, which is no scope of this resource")]
+    Unknown(ScopeToken, ScopeToken),
+    /// A scope includes itself, so that all scopes on the way are worth the same.
+    #[error("the scope {0} includes itself: leave out one of the steps that lead back to it")]
+    Cycle(ScopeToken),
 }
 
 impl ScopeDescription {
-    /// A scope with what it allows; of its tools nothing is known.
+    /// A scope with what it allows; of its tools nothing is known, and it includes no other.
     ///
     /// ```
     /// use mcp_authflow::record::ScopeDescription;
@@ -82,11 +98,56 @@ impl ScopeDescription {
             token,
             description: description.into(),
             tools: Vec::new(),
+            includes: Scope::empty(),
         }
     }
 }
 
 impl ResourceRecord {
+    /// Checks that scopes include scopes of the same resource, and never themselves. To be asked before a resource is
+    /// registered.
+    ///
+    /// # Errors
+    /// [`InvalidInclusion`]
+    pub fn check_inclusions(scopes: &[ScopeDescription]) -> Result<(), InvalidInclusion> {
+        for scope in scopes {
+            let is_known = |token: &ScopeToken| scopes.iter().any(|one| one.token == *token);
+            if let Some(unknown) = scope.includes.iter().find(|token| !is_known(token)) {
+                return Err(InvalidInclusion::Unknown(scope.token.clone(), unknown.clone()));
+            }
+            if included(scopes, &scope.includes).contains(scope.token.as_str()) {
+                return Err(InvalidInclusion::Cycle(scope.token.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The scope with everything that it includes at this resource.
+    ///
+    /// ```
+    /// # use mcp_authflow::record::{AccessTokenFormat, ResourceRecord, ScopeDescription};
+    /// # use mcp_authflow_types::{Resource, Scope, ScopeToken, Timestamp};
+    /// let mut write = ScopeDescription::new(ScopeToken::parse("write")?, "Change your notes");
+    /// write.includes = Scope::parse("read")?;
+    /// let notes = ResourceRecord {
+    ///     resource: Resource::parse("https://notes.example/mcp")?,
+    ///     name: "Notes".to_owned(),
+    ///     scopes: vec![ScopeDescription::new(ScopeToken::parse("read")?, "Read your notes"), write],
+    ///     access_token_format: AccessTokenFormat::Opaque,
+    ///     created_at: Timestamp::from_seconds(0),
+    /// };
+    /// assert_eq!(notes.expand(&Scope::parse("write")?).to_string(), "read write");
+    /// assert_eq!(notes.expand(&Scope::parse("read")?).to_string(), "read");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn expand(&self, scope: &Scope) -> Scope {
+        if self.scopes.iter().all(|one| one.includes.is_empty()) {
+            return scope.clone();
+        }
+        included(&self.scopes, scope)
+    }
+
     /// Everything that can be allowed there.
     pub fn scope(&self) -> Scope {
         self.scopes.iter().map(|scope| scope.token.clone()).collect()
@@ -100,6 +161,21 @@ impl ResourceRecord {
     /// All that is known of a scope token there.
     pub fn description_of(&self, token: &str) -> Option<&ScopeDescription> {
         self.scopes.iter().find(|scope| scope.token.as_str() == token)
+    }
+}
+
+/// A scope with what it includes, near and far. It ends wherever the inclusions lead, since it adds no token twice.
+fn included(scopes: &[ScopeDescription], scope: &Scope) -> Scope {
+    let mut all = scope.clone();
+    loop {
+        let wider = scopes
+            .iter()
+            .filter(|one| all.contains(one.token.as_str()))
+            .fold(all.clone(), |wider, one| wider.union(&one.includes));
+        if wider == all {
+            return all;
+        }
+        all = wider;
     }
 }
 
@@ -118,5 +194,69 @@ mod token_as_text {
     ) -> Result<ScopeToken, D::Error> {
         let text = <String as serde::Deserialize>::deserialize(deserializer)?;
         ScopeToken::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    fn scopes(inclusions: &[(&str, &str)]) -> Vec<ScopeDescription> {
+        let read = |(token, includes): &(&str, &str)| ScopeDescription {
+            includes: Scope::parse(includes).unwrap(),
+            ..ScopeDescription::new(ScopeToken::parse(token).unwrap(), "May do it")
+        };
+        inclusions.iter().map(read).collect()
+    }
+
+    /// M-027
+    #[test]
+    fn inclusions_are_followed_to_their_ends() {
+        let scopes = scopes(&[
+            ("admin", "write audit"),
+            ("write", "read"),
+            ("audit", "read"),
+            ("read", ""),
+        ]);
+        assert_eq!(ResourceRecord::check_inclusions(&scopes), Ok(()));
+        let expand = |text: &str| included(&scopes, &Scope::parse(text).unwrap()).to_string();
+        assert_eq!(expand("admin"), "admin audit read write");
+        assert_eq!(expand("write"), "read write");
+        assert_eq!(expand("read other"), "other read");
+        assert_eq!(expand(""), "");
+    }
+
+    #[test]
+    fn circles_and_scopes_that_are_not_there_are_refused() {
+        let check = |inclusions: &[(&str, &str)]| ResourceRecord::check_inclusions(&scopes(inclusions));
+        for circle in [
+            &[("a", "a")][..],
+            &[("a", "b"), ("b", "a")],
+            &[("x", "a"), ("a", "b"), ("b", "c"), ("c", "a")],
+        ] {
+            assert!(
+                matches!(check(circle), Err(InvalidInclusion::Cycle(_))),
+                "{circle:?}"
+            );
+        }
+        let unknown = check(&[("a", "b")]).unwrap_err();
+        assert_eq!(
+            unknown.to_string(),
+            "the scope a includes b, which is no scope of this resource"
+        );
+    }
+
+    #[test]
+    fn a_list_that_was_kept_before_is_read_and_an_empty_one_is_not_written() {
+        let old = r#"[{"token":"a","description":"May do it"}]"#;
+        let read: Vec<ScopeDescription> = serde_json::from_str(old).unwrap();
+        assert_eq!(read, scopes(&[("a", "")]));
+        assert_eq!(serde_json::to_string(&read).unwrap(), old);
+        let text = serde_json::to_string(&scopes(&[("a", "b c")])).unwrap();
+        assert_eq!(
+            text,
+            r#"[{"token":"a","description":"May do it","includes":"b c"}]"#
+        );
     }
 }

@@ -10,6 +10,7 @@ use mcp_authflow_types::{ErrorCode, ErrorResponse, Timestamp, introspection::Int
 use crate::scene::{BEGINS_AT, ISSUER, Scene, refused};
 
 /// RFC 6749 §4.4.3: "A refresh token SHOULD NOT be included."
+/// M-206
 #[tokio::test]
 async fn a_machine_acts_for_itself() {
     let scene = Scene::new().await;
@@ -87,6 +88,7 @@ async fn a_machine_names_its_resource() {
 }
 
 /// RFC 6749 §4.4: "MUST only be used by confidential clients".
+/// M-200
 #[tokio::test]
 async fn nobody_else_acts_for_himself() {
     let scene = Scene::new().await;
@@ -109,6 +111,7 @@ async fn a_machines_tokens_end_with_it() {
 }
 
 /// OAuth 2.1 §1.8, MD-01
+/// M-002
 #[tokio::test]
 async fn other_grants_are_not_supported() {
     let scene = Scene::new().await;

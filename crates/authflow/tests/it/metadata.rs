@@ -100,3 +100,16 @@ async fn what_one_issuer_gave_is_nothing_to_another() {
     other.revoke("PUB", tokens.access_token.expose()).await.unwrap();
     assert!(ours.opens_r1(&tokens).await);
 }
+
+/// M-004, M-047: clients go by what is said, so what is off is not said.
+#[tokio::test]
+async fn what_is_off_is_not_announced() {
+    let scene = Scene::with(|settings| {
+        settings.registration.enabled = false;
+        settings.client_documents.enabled = false;
+    })
+    .await;
+    let metadata: Value = serde_json::from_str(&scene.server.metadata().await.unwrap().body()).unwrap();
+    assert_eq!(metadata.get("registration_endpoint"), None);
+    assert_eq!(metadata["client_id_metadata_document_supported"], false);
+}

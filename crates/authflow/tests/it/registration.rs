@@ -53,6 +53,7 @@ fn invalid_metadata(detail: &str) -> ErrorResponse {
 }
 
 /// M §6.3: every default spelled out, no null, and what is echoed is what is stored (DC-18).
+/// M-175
 #[tokio::test]
 async fn an_answer_says_everything_that_was_stored() {
     let scene = Scene::new().await;
@@ -92,6 +93,7 @@ async fn an_answer_says_everything_that_was_stored() {
 }
 
 /// RFC 7591 §2: "If unspecified or omitted, the default is client_secret_basic".
+/// M-070
 #[tokio::test]
 async fn a_secret_is_shown_once_and_works() {
     let scene = Scene::new().await;
@@ -116,6 +118,7 @@ async fn a_secret_is_shown_once_and_works() {
 }
 
 /// M §6.4 traps 5 and 6; DC-23
+/// M-073
 #[tokio::test]
 async fn the_shapes_of_real_clients_are_taken() {
     let scene = Scene::new().await;
@@ -246,6 +249,7 @@ async fn what_cannot_be_registered_is_refused_with_a_reason() {
 }
 
 /// DC-08, DC-09: what is the server's to decide cannot be said at all.
+/// M-200
 #[tokio::test]
 async fn nobody_registers_into_anything_but_an_identifier() {
     let scene = Scene::new().await;

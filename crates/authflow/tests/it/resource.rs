@@ -25,6 +25,7 @@ async fn audience(scene: &Scene, request: &Params, server: &str) -> Option<Strin
 }
 
 /// M §6.4 trap 2: clients add slashes and change case; `aud` is what the operator registered.
+/// M-084
 #[tokio::test]
 async fn the_registered_spelling_becomes_the_audience() {
     let scene = Scene::new().await;
@@ -47,6 +48,7 @@ async fn the_registered_spelling_becomes_the_audience() {
 }
 
 /// AU-01, AU-08
+/// M-084
 #[tokio::test]
 async fn what_only_resembles_a_resource_is_unknown() {
     let scene = Scene::new().await;
@@ -136,6 +138,7 @@ async fn no_resource_means_the_configured_one_or_the_only_one() {
 }
 
 /// AU-04, AU-13
+/// M-084
 #[tokio::test]
 async fn of_several_resources_each_token_is_for_one() {
     let scene = Scene::new().await;

@@ -5,6 +5,7 @@ use mcp_authflow_testkit::params::{CHALLENGE, Params};
 use crate::scene::Scene;
 
 /// AZ-06; OAuth 2.1 §1.8
+/// M-002
 #[tokio::test]
 async fn the_only_answer_is_a_code_in_the_query() {
     let scene = Scene::new().await;
@@ -35,6 +36,7 @@ async fn the_only_answer_is_a_code_in_the_query() {
 }
 
 /// PK-03, PK-05
+/// M-002, M-082
 #[tokio::test]
 async fn pkce_is_asked_of_everyone_and_only_with_s256() {
     let scene = Scene::new().await;

@@ -14,6 +14,7 @@ async fn granted(scene: &Scene, request: &Params) -> String {
 }
 
 /// M §6.4 trap 6
+/// M-151
 #[tokio::test]
 async fn scope_is_narrowed_silently_and_the_answer_says_what_is_left() {
     let scene = Scene::new().await;

@@ -23,6 +23,7 @@ fn masked(reply: &Reply) -> String {
 }
 
 /// M-117, CR-02, M §6.3: RFC 6749 §5.1
+/// M-110, M-237
 #[tokio::test]
 async fn an_answer_with_tokens() {
     let edge = Edge::new().await;

@@ -185,6 +185,11 @@ pub(crate) fn read_scope(token: &str, description: &str) -> anyhow::Result<Scope
         let why = "offline_access belongs to the authorization server, not to a resource: leave it out";
         return Err(Refused(why.to_owned()).into());
     }
+    // MCP security best practices, Scope Minimization: nobody can tell what such a one allows, least of all later.
+    if token.as_str().split(':').any(|part| part == "*") || ["all", "full-access"].contains(&token.as_str()) {
+        let why = format!("{token} allows everything, now and later: name what can be allowed, scope by scope");
+        return Err(Refused(why).into());
+    }
     if description.trim().is_empty() {
         return Err(Refused(format!(
             "say in words what {token} allows, as in '{token}=Read your notes'"

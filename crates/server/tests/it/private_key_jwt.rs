@@ -149,6 +149,7 @@ async fn a_restart_forgets_no_assertion() {
 }
 
 /// The bootstrap file holds keys as well, and the operator's settings count.
+/// M-205
 #[tokio::test]
 async fn the_settings_choose_audience_and_algorithms() {
     let (robot, other) = (

@@ -4,6 +4,7 @@ use mcp_authflow_testkit::{browser::Decision, server::Store, service::postgres::
 
 use crate::house::{House, PASSWORD, R1, RS_SECRET, SVC_SECRET, VERIFIER, answer, builder, page, text};
 
+/// M-006
 #[tokio::test]
 async fn no_secret_of_a_whole_life_is_in_the_log_or_the_file() {
     let house = House::of(builder().env("AUTHFLOW_LOG__FILTER", "trace").start().unwrap());

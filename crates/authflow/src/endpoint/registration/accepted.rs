@@ -204,6 +204,7 @@ mod tests {
         assert_eq!(accepted.scope.to_string(), "mcp:read mcp:write offline_access");
     }
 
+    /// M-091
     #[test]
     fn a_dangerous_redirect_is_dropped_and_fails_only_when_none_is_left() {
         let kept =

@@ -104,17 +104,29 @@ fn what_a_ticked_scope_includes_is_granted_with_it() {
         record: Some(Arc::new(ResourceRecord {
             resource: request.resources[0].resource.clone(),
             name: "A resource".to_owned(),
-            scopes: vec![includes("write", "read new"), includes("read", ""), includes("new", "")],
+            scopes: vec![
+                includes("write", "read new"),
+                includes("read", ""),
+                includes("new", ""),
+            ],
             access_token_format: AccessTokenFormat::Opaque,
             created_at: Timestamp::from_seconds(0),
         })),
         asked: request.resources[0].clone(),
     }];
-    for (ticked, granted) in [("write", "read write"), ("read", "read"), ("read write", "read write")] {
+    for (ticked, granted) in [
+        ("write", "read write"),
+        ("read", "read"),
+        ("read write", "read write"),
+    ] {
         let ticked = Ticked::Tokens(Scope::parse(ticked).unwrap());
         let (resources, _) = left_ticked(&request, &described, &ticked);
         assert_eq!(resources[0].scope.to_string(), granted);
     }
-    let (none, _) = left_ticked(&request, &described, &Ticked::Tokens(Scope::parse("new").unwrap()));
+    let (none, _) = left_ticked(
+        &request,
+        &described,
+        &Ticked::Tokens(Scope::parse("new").unwrap()),
+    );
     assert_eq!(none, []);
 }
