@@ -5,6 +5,7 @@
 //!
 //! To add a key: a field in [`Config`], a line in [`Config::read`] that says default and range, a line in the reference.
 
+mod client_documents;
 mod database;
 mod duration;
 mod friction;
@@ -476,6 +477,7 @@ fn read_settings(read: &mut Reader, issuer: &Issuer) -> Result<Settings, ConfigE
     )?;
     settings.lifetimes = read_lifetimes(read, settings.lifetimes)?;
     settings.registration = read_registration(read, settings.registration)?;
+    settings.client_documents = client_documents::read(read, settings.client_documents)?;
     settings.limits = read_limits(read, settings.limits)?;
     settings.keys = read_keys(read, settings.keys)?;
     Ok(settings)

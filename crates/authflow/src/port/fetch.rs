@@ -12,6 +12,8 @@ pub enum DocumentKind {
     /// ([`ClientDocumentSettings::min_age`](crate::settings::ClientDocumentSettings::min_age)), or an older document could
     /// replace a newer one.
     ClientMetadata,
+    /// A picture, named by a client's `logo_uri` (RFC 7591 §2): PNG, JPEG, GIF or WebP, nothing that is a program.
+    Logo,
 }
 
 /// How fresh a document has to be.

@@ -390,3 +390,40 @@ fn what_is_printed_can_be_read_again() {
     };
     assert_eq!(said(&print(&again)), said(&printed));
 }
+
+/// CM-18
+/// M-177
+#[test]
+fn the_section_of_client_documents_says_whose_count() {
+    use mcp_authflow::client::trust::{DomainName, DomainTrust};
+
+    let host = |text| DomainName::parse(text).unwrap();
+    let section = |text: &str| read(&format!("[client_documents]\n{text}"), &[], &[]);
+    let settings = |text: &str| section(text).unwrap().settings.client_documents;
+    assert_eq!(settings("").trust, DomainTrust::Open);
+    assert_eq!(settings("trust = \"ask\"").trust, DomainTrust::Ask);
+    assert_eq!(
+        settings("trust = \"only\"\nhosts = \"App.Example, b.example:8443\"").trust,
+        DomainTrust::Only([host("app.example"), host("b.example:8443")].into())
+    );
+    assert_eq!(
+        settings("trust = \"all_but\"\nhosts = \"evil.example\"").trust,
+        DomainTrust::AllBut([host("evil.example")].into())
+    );
+    let times = settings("enabled = false\nmin_age = \"1m\"\nmax_age = \"1h\"\nlast_good = \"0s\"");
+    assert!(!times.enabled);
+    assert_eq!((times.min_age.as_secs(), times.max_age.as_secs()), (60, 3_600));
+    assert!(times.last_good.is_zero());
+    for (wrong, said) in [
+        ("trust = \"some\"", "write one of open, only, all_but, ask"),
+        ("trust = \"only\"", "names no host"),
+        ("trust = \"ask\"\nhosts = \"a.example\"", "host allow"),
+        ("hosts = \"https://a.example/\"\ntrust = \"only\"", "a host is a name"),
+        ("max_age = \"2d\"", "client_documents.max_age"),
+        ("min_age = \"2h\"\nmax_age = \"1h\"", "client_documents.min_age"),
+        ("max_bytes = 5", "unknown key"),
+    ] {
+        let error = section(wrong).unwrap_err();
+        assert!(error.contains(said), "{wrong}: {error}");
+    }
+}

@@ -68,6 +68,7 @@ impl Fetch for Outbound {
         let limits = match kind {
             DocumentKind::KeySet => leash::Limits::KEY_SET,
             DocumentKind::ClientMetadata => self.metadata,
+            DocumentKind::Logo => leash::Limits::LOGO,
         };
         let freshness = match freshness {
             Freshness::Cached => leash::Freshness::Cached,

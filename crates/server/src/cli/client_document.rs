@@ -1,0 +1,119 @@
+//! `authflow client-document lint|make|pin|unpin|list|host`: the documents in which clients describe themselves.
+
+mod host;
+mod lint;
+mod make;
+mod pin;
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use mcp_authflow::client::metadata_document::{Finding, MetadataDocument};
+use mcp_authflow_types::ClientId;
+
+use super::{Output, Refused, output::table, with_store};
+use crate::config::Config;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientDocumentVerb {
+    /// Say what is wrong with a document, and what could be better
+    #[command(after_help = "Exit code 1 means that this server would refuse the document.
+
+Examples:
+  authflow client-document lint client.json \\
+      --client-id https://app.example/oauth/client.json
+  authflow client-document lint https://app.example/oauth/client.json")]
+    Lint(lint::Lint),
+    /// Write a new document, ready to be served
+    #[command(after_help = "Examples:
+  authflow client-document make --name 'An app' \\
+      --client-id https://app.example/oauth/client.json \\
+      --redirect-uri http://127.0.0.1/callback > client.json
+  authflow client-document make --name 'An app' \\
+      --client-id https://app.example/oauth/client.json \\
+      --redirect-uri https://app.example/callback \\
+      --jwks-uri https://app.example/oauth/jwks.json")]
+    Make(Box<make::Make>),
+    /// Keep a copy of a document whose host refuses servers
+    #[command(
+        after_help = "The copy counts as long as the host cannot be asked. What the host says replaces it.
+
+Example:
+  authflow client-document pin client.json"
+    )]
+    Pin(pin::Pin),
+    /// Let go of a pinned copy: from now on only the host counts
+    Unpin {
+        /// The client's identifier, the URL of its document
+        client_id: ClientId,
+    },
+    /// List the clients whose documents are kept
+    List,
+    /// Decide whose documents count, host by host
+    #[command(subcommand)]
+    Host(host::HostVerb),
+}
+
+impl ClientDocumentVerb {
+    pub(super) async fn run(self, config: &Config, output: Output) -> anyhow::Result<()> {
+        match self {
+            Self::Lint(lint) => lint.run(config, output).await,
+            Self::Make(make) => make.run(output),
+            Self::Pin(pin) => with_store(config, async |opened| pin.run(opened, output).await).await,
+            Self::Unpin { client_id } => {
+                with_store(config, async |opened| {
+                    pin::unpin(opened, &client_id, output).await
+                })
+                .await
+            }
+            Self::List => with_store(config, async |opened| pin::list(opened, output).await).await,
+            Self::Host(host) => {
+                with_store(config, async |opened| host.run(opened, config, output).await).await
+            }
+        }
+    }
+}
+
+/// Reads a document from a file, or from standard input for `-`; no more of it than a server would read, and a byte.
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let limit = u64::try_from(MetadataDocument::MAX_BYTES + 1).unwrap_or(u64::MAX);
+    let mut body = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut body)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut body))
+    };
+    match read {
+        Ok(_) => Ok(body),
+        Err(error) => Err(Refused(format!("cannot read {}: {error}", path.display())).into()),
+    }
+}
+
+/// The identifier that a document in a file has: the one that is said, or the one that it says itself.
+fn identifier(said: Option<String>, body: &[u8], path: &PathBuf) -> anyhow::Result<String> {
+    let document = || serde_json::from_slice::<serde_json::Value>(body).ok();
+    said.or_else(|| document()?["client_id"].as_str().map(str::to_owned))
+        .ok_or_else(|| {
+            Refused(format!(
+                "{} names no client_id: say --client-id with the URL that it will be served at",
+                path.display()
+            ))
+            .into()
+        })
+}
+
+/// Findings in columns.
+fn findings_table(findings: &[Finding]) -> String {
+    let rows: Vec<Vec<String>> = findings
+        .iter()
+        .map(|finding| {
+            vec![
+                finding.severity.to_string(),
+                finding.member.unwrap_or("-").to_owned(),
+                finding.text.clone(),
+            ]
+        })
+        .collect();
+    table(&["SEVERITY", "MEMBER", "WHAT"], &rows)
+}
