@@ -51,6 +51,7 @@ pub async fn a_resource_can_be_described_anew_and_nothing_else_of_it_changes(sto
     resource.scopes.reverse();
     let mut scope = ScopeDescription::new(ScopeToken::parse("notes:admin").unwrap(), "Manage all notes");
     scope.tools = sample::hostile_texts().to_vec();
+    scope.includes = sample::scope("notes:write notes:read");
     resource.scopes.push(scope);
     let describe = async |to: &Resource| {
         let described = store.describe_resource(to, &resource.name, &resource.scopes);
