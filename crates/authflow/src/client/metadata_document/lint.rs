@@ -581,9 +581,13 @@ fn why_no_object(body: &[u8]) -> String {
     }
 }
 
+/// Whether the member that counts names a method: the array where there is one.
 fn named(members: &Map<String, Value>, method: &str) -> bool {
-    members.get(methods::SINGULAR).and_then(Value::as_str) == Some(method)
-        || named_in(members, methods::ARRAY, method)
+    if members.get(methods::ARRAY).is_some_and(Value::is_array) {
+        named_in(members, methods::ARRAY, method)
+    } else {
+        members.get(methods::SINGULAR).is_some_and(|one| one == method)
+    }
 }
 
 fn named_in(members: &Map<String, Value>, list: &str, value: &str) -> bool {
