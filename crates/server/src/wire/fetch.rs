@@ -165,7 +165,7 @@ mod tests {
     /// P9: whoever waits for a client's host is told that it was the time.
     #[test]
     fn what_did_not_come_in_time_is_said() {
-        let late = leash::Unavailable::TimedOut(std::time::Duration::from_secs(5));
+        let late = leash::Unavailable::TimedOut(Duration::from_secs(5));
         assert!(matches!(as_the_port_says(late.into()), FetchError::TimedOut(_)));
         let busy = leash::Unavailable::Busy;
         assert!(matches!(
