@@ -280,3 +280,150 @@ async fn state_and_issuer_come_back_untouched_with_yes_and_with_no() {
         );
     }
 }
+
+/// CD-01: who cannot prove who it is gets no answer that the person has not given to it just now.
+#[tokio::test]
+async fn a_remembered_yes_is_no_answer_to_a_client_that_cannot_prove_itself() {
+    let house = House::open();
+    let registered = async |uri: &str| {
+        let body = json!({"redirect_uris": [uri], "token_endpoint_auth_method": "none"});
+        let request = house.http.post(house.server.url("/register")).json(&body);
+        let (status, client) = crate::house::answer(request).await;
+        assert_eq!(status, 201, "{client}");
+        text(&client, "client_id").to_owned()
+    };
+    let web = registered("https://client.example/cb").await;
+    let app = registered("com.example.app:/cb").await;
+    let computer = registered("http://127.0.0.1/cb").await;
+    for (client, redirect) in [
+        ("native", "http%3A%2F%2F127.0.0.1%3A7777%2Fcb"),
+        (&web, "https%3A%2F%2Fclient.example%2Fcb"),
+        (&app, "com.example.app%3A%2Fcb"),
+        (&computer, "http%3A%2F%2F127.0.0.1%3A7777%2Fcb"),
+    ] {
+        let browser = house.browser();
+        let url = house
+            .authorize_url(client, "scope=mcp%3Aread")
+            .replace("https%3A%2F%2Fclient.example%2Fcb", redirect);
+        let first = browser
+            .sign_in_and(&url, "alice", PASSWORD, Decision::Allow)
+            .await;
+        assert!(first.unwrap().parameter("code").unwrap().is_some(), "{client}");
+        let again = page(browser.open(&url).await.unwrap());
+        assert!(
+            again.form_with("step", "consent").is_some(),
+            "{client}: {}",
+            again.text
+        );
+        // Asked for nothing: an operator's client is told so, a stranger's mistake is shown where it was made.
+        match browser.open(&format!("{url}&prompt=none")).await.unwrap() {
+            Visit::Page(shown) => {
+                assert!(shown.status >= 400, "{client}: {} {}", shown.status, shown.text);
+                assert!(shown.form_with("step", "consent").is_none(), "{client}");
+            }
+            Visit::Left(silent) => {
+                assert_eq!(silent.parameter("code").unwrap(), None, "{client}");
+                let error = silent.parameter("error").unwrap().unwrap();
+                assert!(
+                    ["consent_required", "interaction_required"].contains(&error.as_str()),
+                    "{client}: {error}"
+                );
+            }
+        }
+    }
+}
+
+/// CD-08: what a stranger says of itself is called a claim, where it leads is large, and the way out is as near as the way in.
+#[tokio::test]
+async fn a_stranger_is_called_one_and_a_program_on_this_computer_too() {
+    let house = House::open();
+    let body = json!({
+        "client_name": "Acme Notes", "redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "none",
+    });
+    let request = house.http.post(house.server.url("/register")).json(&body);
+    let (_, client) = crate::house::answer(request).await;
+    let id = text(&client, "client_id");
+    let url = house.authorize_url(id, "scope=mcp%3Aread").replace(
+        "https%3A%2F%2Fclient.example%2Fcb",
+        "http%3A%2F%2F127.0.0.1%3A7777%2Fcb",
+    );
+    let browser = house.browser();
+    let login = page(browser.open(&url).await.unwrap());
+    let form = login.form_with("step", "login").unwrap().clone();
+    let fields = [("username", "alice"), ("password", PASSWORD)];
+    let shown = page(browser.submit(&login, &form, &fields).await.unwrap());
+    for said in [
+        "Unverified application",
+        "Acme Notes",
+        id,
+        "127.0.0.1",
+        "Read your notes",
+        "Notes",
+        crate::house::R1,
+        "Alice",
+        "Any program on this computer can receive the answer",
+    ] {
+        assert!(shown.text.contains(said), "{said} is not in\n{}", shown.text);
+    }
+    assert!(!shown.text.contains("Registered by the operator"));
+    let form = shown.form_with("step", "consent").unwrap();
+    let decisions: Vec<_> = form
+        .controls
+        .iter()
+        .filter(|control| control.name == "decision")
+        .map(|control| control.value.as_str())
+        .collect();
+    assert_eq!(decisions, ["deny", "allow"]);
+}
+
+/// CD-09: who decides is who is signed in, and a page that somebody else was shown decides nothing.
+#[tokio::test]
+async fn what_one_person_was_shown_another_does_not_answer() {
+    let house = House::open();
+    let browser = house.browser();
+    let for_alice = consent_page(&house, &browser).await;
+    // In another tab alice signs out, and bob in.
+    let url = house.authorize_url("native", "scope=mcp%3Aread");
+    let tab = page(browser.open(&url).await.unwrap());
+    let sign_out = tab.form_with("step", "sign_out").unwrap().clone();
+    let login = page(browser.submit(&tab, &sign_out, &[]).await.unwrap());
+    let form = login.form_with("step", "login").unwrap().clone();
+    let fields = [("username", "bob"), ("password", PASSWORD)];
+    let for_bob = page(browser.submit(&login, &form, &fields).await.unwrap());
+    assert!(for_bob.text.contains("bob") && !for_bob.text.contains("Alice"));
+
+    let stale = for_alice.form_with("step", "consent").unwrap().clone();
+    let shown = match browser
+        .submit(&for_alice, &stale, &[("decision", "allow")])
+        .await
+        .unwrap()
+    {
+        Visit::Page(shown) => *shown,
+        Visit::Left(left) => panic!("decided for somebody: {}", left.url),
+    };
+    assert!(!shown.text.contains("Alice"), "{}", shown.text);
+    // Opened again, the request is bob's to decide about, and what he allows is his.
+    let Visit::Page(shown) = browser.open(for_alice.url.as_str()).await.unwrap() else {
+        panic!("left without a decision");
+    };
+    if let Some(form) = shown.form_with("step", "consent").cloned() {
+        assert!(
+            shown.text.contains("bob") && !shown.text.contains("Alice"),
+            "{}",
+            shown.text
+        );
+        let Visit::Left(left) = browser
+            .submit(&shown, &form, &[("decision", "allow")])
+            .await
+            .unwrap()
+        else {
+            panic!("still here");
+        };
+        let code = left.parameter("code").unwrap().unwrap();
+        let (_, tokens) = house.redeem("web", &code).await;
+        assert_eq!(
+            house.introspect(text(&tokens, "access_token")).await["username"],
+            "bob"
+        );
+    }
+}
