@@ -108,7 +108,7 @@ impl Entry {
             .collect();
         json!({
             "name": self.name, "title": self.title, "from": self.from.as_str(), "seen": self.seen,
-            "callbacks": self.callbacks, "registers": self.registers, "authenticates": self.authenticates,
+            "works": self.works, "callbacks": self.callbacks, "registers": self.registers, "authenticates": self.authenticates,
             "sends": self.sends, "rules": self.rules, "leniencies": leniencies,
             "also_redirects_to": self.also_redirects_to, "needs": self.needs, "evidence": self.evidence,
             "proof": { "client_ids": self.proof.client_ids, "redirect_uris": self.proof.redirect_uris },
@@ -120,9 +120,13 @@ impl Entry {
         let mut text = String::new();
         let mut put = |label: &str, lines: &[String]| -> std::fmt::Result {
             let mut label = label;
-            for line in lines.iter().flat_map(|line| wrap(line, 62)) {
-                writeln!(text, "{label:<15} {line}")?;
-                label = "";
+            for line in lines {
+                // Where there are several, each has a mark.
+                let mut mark = if lines.len() > 1 { "- " } else { "" };
+                for part in wrap(line, 62) {
+                    writeln!(text, "{label:<15} {mark}{part}")?;
+                    (label, mark) = ("", if mark.is_empty() { "" } else { "  " });
+                }
             }
             Ok(())
         };
@@ -157,6 +161,7 @@ impl Entry {
         put("registers", &one(&self.registers))?;
         put("authenticates", &one(&self.authenticates))?;
         put("sends", &one(&self.sends))?;
+        put("works", &one(&self.works))?;
         put("needs", &one(&self.needs))?;
         put("works by", &rules)?;
         put("leniencies", &leniencies)?;
@@ -198,16 +203,7 @@ fn markdown(known: &KnownClientsConfig) -> anyhow::Result<String> {
          | Client | Works out of the box | What it needs | Known from |\n|---|---|---|---|\n",
     );
     for entry in known.table.entries() {
-        let off: Vec<String> = entry
-            .leniencies()
-            .filter(|one| !one.is_on_by_default())
-            .map(|one| format!("`{one}`"))
-            .collect();
-        let works = if off.is_empty() {
-            "yes".to_owned()
-        } else {
-            format!("yes; off: {}", off.join(", "))
-        };
+        let works = &entry.works;
         let needs = &entry.needs;
         let (title, name) = (&entry.title, &entry.name);
         writeln!(
@@ -279,6 +275,7 @@ impl Entry {
         if !proof.is_empty() {
             writeln!(page, "- Proven by: {}", code(&proof))?;
         }
+        writeln!(page, "- Works out of the box: {}", self.works)?;
         writeln!(page, "- Needs: {}", self.needs)?;
         let links: Vec<String> = self.evidence.iter().map(|link| format!("<{link}>")).collect();
         writeln!(page, "- Evidence: {}", links.join(", "))

@@ -62,6 +62,9 @@ pub(crate) struct Entry {
     /// Redirect URIs that it uses without having registered them.
     #[serde(default)]
     pub(crate) also_redirects_to: Vec<String>,
+    /// Whether it connects with the defaults.
+    #[serde(default)]
+    pub(crate) works: String,
     /// What an operator has to do or know.
     #[serde(default)]
     pub(crate) needs: String,
@@ -297,7 +300,13 @@ mod tests {
                 "{}",
                 entry.name
             );
-            for text in [&entry.registers, &entry.authenticates, &entry.sends, &entry.needs] {
+            for text in [
+                &entry.registers,
+                &entry.authenticates,
+                &entry.sends,
+                &entry.works,
+                &entry.needs,
+            ] {
                 assert!(!text.is_empty(), "{}", entry.name);
             }
         }

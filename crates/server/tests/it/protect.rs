@@ -1,7 +1,7 @@
 //! `authflow protect`: one command in front of an MCP server.
 
 mod child;
-mod gateway;
+pub(crate) mod gateway;
 mod host_header;
 mod mistakes;
 mod other_issuer;
@@ -9,7 +9,7 @@ mod rules;
 mod stdio;
 mod token_places;
 mod transports;
-mod upstream;
+pub(crate) mod upstream;
 
 use std::time::Duration;
 

@@ -365,12 +365,7 @@ impl<'a> Replay<'a> {
             .run(["client-document", "pin", file])
             .unwrap_err();
         assert!(format!("{refusal:#}").contains("description"), "{refusal:#}");
-        let pin = [
-            "client-document",
-            "pin",
-            file,
-            "--i-checked-it-against-the-original",
-        ];
+        let pin = ["client-document", "pin", file, "--checked-against-the-original"];
         self.house.server.run(pin).unwrap();
         let client = Known {
             id: self.fixture.client_id.clone().unwrap(),

@@ -141,7 +141,6 @@ async fn trap_07_well_known_answers_are_json_or_a_json_404() {
         for unknown in [
             "/.well-known/oauth-authorization-server/nowhere",
             "/.well-known/openid-configuration/nowhere",
-            "/nowhere/.well-known/openid-configuration",
             "/.well-known/oauth-protected-resource/nowhere",
             "/.well-known/mcp",
             "/.well-known/oauth-authorization-server/",
@@ -160,6 +159,12 @@ async fn trap_07_well_known_answers_are_json_or_a_json_404() {
             );
         }
     }
+    // Elsewhere in the path it is no well-known address; a 404 all the same.
+    let appended = format!(
+        "{}/nowhere/.well-known/openid-configuration",
+        house.server.origin()
+    );
+    assert_eq!(house.http.get(appended).send().await.unwrap().status(), 404);
     let url = format!("{}/.well-known/oauth-protected-resource/mcp", gateway.origin);
     let (status, resource) = answer(gateway.http.get(url)).await;
     assert_eq!((status, text(&resource, "resource")), (200, &*gateway.endpoint()));
