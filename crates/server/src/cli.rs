@@ -5,6 +5,7 @@
 //! refused, 2 usage or configuration.
 
 pub(crate) mod client;
+mod client_document;
 mod config;
 mod import;
 mod keys;
@@ -91,6 +92,9 @@ enum Verb {
     /// Clients: the applications that ask for tokens
     #[command(subcommand)]
     Client(client::ClientVerb),
+    /// Documents in which clients describe themselves: check, write, keep
+    #[command(subcommand)]
+    ClientDocument(client_document::ClientDocumentVerb),
     /// Resources: the MCP servers that tokens are for
     #[command(subcommand)]
     Resource(resource::ResourceVerb),
@@ -184,6 +188,7 @@ async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result
         Verb::Client(verb) => {
             with_store(&config, async |opened| verb.run(opened, &config, output).await).await
         }
+        Verb::ClientDocument(verb) => verb.run(&config, output).await,
         Verb::Resource(verb) => {
             with_store(&config, async |opened| verb.run(opened, &config, output).await).await
         }

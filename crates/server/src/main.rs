@@ -8,6 +8,7 @@
 //! | `import/` | moving over from the Python package |
 //! | `login/` | local accounts: sign-in, consent, first account |
 //! | `pages/` | what people see |
+//! | `client_logo` | logos of clients, fetched by the server and not by the browser |
 //! | `protect/` | sign-in in front of an MCP server that knows nothing of it |
 //! | `http/` | listener, proxies, request ids, health |
 //! | `system`, `audit_trail`, `log` | clock, randomness, audit and log of the operating system |
@@ -15,6 +16,7 @@
 mod audit_trail;
 mod bootstrap;
 mod cli;
+mod client_logo;
 mod config;
 mod environment;
 mod http;

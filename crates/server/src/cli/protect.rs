@@ -23,6 +23,7 @@ use super::{Refused, output::say, serve};
 use crate::{
     audit_trail::BoundedTrail,
     bootstrap,
+    client_logo::ClientLogos,
     config::{self, Config, ConfigError, UpstreamUrl},
     http::{
         around,
@@ -186,7 +187,8 @@ impl Protect {
             config.sessions,
         );
         let draining = Draining::default();
-        let routes = serve::routes(server.clone(), people, draining.clone(), shared);
+        let logos = ClientLogos::new(&config, server.clone(), opened.accounts.clone());
+        let routes = serve::routes(server.clone(), people, draining.clone(), shared).merge(logos.router());
         let cleaner = tokio::spawn(serve::keep_clean(server));
         let greeting = async {
             say(format_args!("  state     {}", serve::place_of_state(&config)))?;

@@ -13,6 +13,7 @@ use mcp_authflow::{
 use super::output::say;
 use crate::{
     bootstrap,
+    client_logo::ClientLogos,
     config::{Config, Database},
     http::{
         around::{self, Around},
@@ -92,7 +93,9 @@ impl Serve {
         );
         let draining = Draining::default();
         let around = around_of(&config);
+        let logos = ClientLogos::new(&config, server.clone(), opened.accounts.clone());
         let app = routes(server.clone(), people, draining.clone(), shared)
+            .merge(logos.router())
             .layer(middleware::from_fn_with_state(around, around::around));
 
         let cleaner = tokio::spawn(keep_clean(server));

@@ -240,6 +240,7 @@ fn a_sealed_answer_opens_with_the_same_token_for_the_same_request_alone() {
                 expires_at: in_seconds(600),
             },
             refresh_token: None,
+            address: None,
         },
         response: TokenResponse {
             access_token: access_token.clone(),
