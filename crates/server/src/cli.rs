@@ -7,6 +7,7 @@
 pub(crate) mod client;
 mod client_document;
 mod config;
+mod grant;
 mod import;
 mod keys;
 mod known_clients;
@@ -106,6 +107,9 @@ enum Verb {
     /// The keys that sign tokens
     #[command(subcommand)]
     Keys(keys::KeysVerb),
+    /// What people have allowed, and its end
+    #[command(subcommand)]
+    Grant(grant::GrantVerb),
     /// Look into tokens, count and revoke them
     #[command(subcommand)]
     Token(token::TokenVerb),
@@ -182,7 +186,7 @@ async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result
         Verb::Serve(serve) => serve.run(config).await,
         Verb::Protect(protect) => protect.run(config).await,
         Verb::Migrate => migrate::run(&config, output).await,
-        Verb::Config(verb) => verb.run(&config, output),
+        Verb::Config(verb) => verb.run(&config, output).await,
         Verb::KnownClients(verb) => verb.run(&config, output),
         Verb::User(verb) => with_store(&config, async |opened| verb.run(opened, &config, output).await).await,
         Verb::Client(verb) => {
@@ -196,6 +200,9 @@ async fn run_verb(common: &Common, verb: Verb, output: Output) -> anyhow::Result
             with_store(&config, async |opened| verb.run(opened, &config, output).await).await
         }
         Verb::Keys(verb) => with_store(&config, async |opened| verb.run(opened, &config, output).await).await,
+        Verb::Grant(verb) => {
+            with_store(&config, async |opened| verb.run(opened, &config, output).await).await
+        }
         Verb::Token(verb) => {
             with_store(&config, async |opened| verb.run(opened, &config, output).await).await
         }

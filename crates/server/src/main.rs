@@ -10,6 +10,7 @@
 //! | `pages/` | what people see |
 //! | `client_logo` | logos of clients, fetched by the server and not by the browser |
 //! | `protect/` | sign-in in front of an MCP server that knows nothing of it |
+//! | `public_url/` | whether the public address leads here |
 //! | `http/` | listener, proxies, request ids, health |
 //! | `system`, `audit_trail`, `log` | clock, randomness, audit and log of the operating system |
 
@@ -26,6 +27,7 @@ mod log;
 mod login;
 mod pages;
 mod protect;
+mod public_url;
 mod system;
 mod wire;
 

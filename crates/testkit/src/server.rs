@@ -139,6 +139,16 @@ impl TestServerBuilder {
         self
     }
 
+    /// Gives it this issuer, such as the origin of a proxy in front, instead of its own address.
+    #[must_use]
+    pub fn issuer(mut self, issuer: &str) -> Self {
+        self.sibling = Some(Sibling {
+            issuer: issuer.to_owned(),
+            server_key: None,
+        });
+        self
+    }
+
     /// Starts the server and waits until it answers.
     ///
     /// # Errors
@@ -352,6 +362,17 @@ impl TestServer {
     /// The server's log so far.
     pub fn output(&self) -> &Output {
         self.process.output()
+    }
+
+    /// Runs another verb and answers how it ended, refused or not, with everything that it wrote.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn try_run<const N: usize>(&self, verb: [&str; N]) -> anyhow::Result<std::process::Output> {
+        let mut command = self.place.command(verb);
+        command
+            .output()
+            .with_context(|| format!("cannot run {command:?}"))
     }
 
     /// Runs another verb of the binary on the same store, such as `["user", "list"]`,

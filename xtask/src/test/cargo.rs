@@ -14,6 +14,7 @@ use crate::workspace::{Profile, build_server, cargo};
 pub(super) fn unit(filter: Option<&str>) -> Result<Tally> {
     provide::postgres::provide()?;
     provide::chromium::provide()?;
+    provide::reverse_proxy::provide()?;
     // The black-box tests find the newest built server by themselves.
     build_server(Profile::Dev)?;
     let postgres = PrivatePostgres::start(false)?;

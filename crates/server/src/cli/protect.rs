@@ -11,6 +11,7 @@ use futures_util::{
 use http::{StatusCode, header};
 use mcp_authflow::port::{Audit, Store};
 use mcp_authflow_axum::ClientAddress;
+use mcp_authflow_jose::ServerKey;
 use mcp_authflow_protect::{IdentitySigner, Proxy, Upstream};
 use mcp_authflow_resource::{
     Cached, Caching, TokenVerifier,
@@ -35,6 +36,7 @@ use crate::{
         Authority, Door, Doorway, Found, NotRead, OtherIssuer, OwnIssuer, OwnKey, SignedByServer, Watch,
         register,
     },
+    public_url,
     system::SinceStart,
     wire::{self, Opened, Purpose},
 };
@@ -178,6 +180,7 @@ impl Protect {
         )
         .await?;
         gateway.store = Some(opened.store.clone());
+        gateway.check_key = Some(opened.key.clone());
         gateway.trail = server.ports().audit.clone();
         let people = People::new(
             server.clone(),
@@ -189,6 +192,8 @@ impl Protect {
         let draining = Draining::default();
         let logos = ClientLogos::new(&config, server.clone(), opened.accounts.clone());
         let routes = serve::routes(server.clone(), people, draining.clone(), shared).merge(logos.router());
+        let resource = gateway.doorway.resource.clone();
+        let check = tokio::spawn(public_url::at_start(&config, server.clone(), Some(resource)));
         let cleaner = tokio::spawn(serve::keep_clean(server));
         let greeting = async {
             say(format_args!("  state     {}", serve::place_of_state(&config)))?;
@@ -197,6 +202,7 @@ impl Protect {
         gateway
             .serve(&config, listener, routes, draining, greeting)
             .await?;
+        check.abort();
         cleaner.abort();
         opened.close().await;
         tracing::info!("stopped");
@@ -294,6 +300,8 @@ struct Gateway {
     trail: Arc<dyn Audit>,
     /// Where the MCP server stands under its name, when that is here.
     store: Option<Arc<dyn Store>>,
+    /// By which questions to the public address are recognised, when this process asks any.
+    check_key: Option<ServerKey>,
 }
 
 impl Gateway {
@@ -359,6 +367,7 @@ impl Gateway {
             asked_to_stop,
             trail: Arc::new(BoundedTrail::new(SinceStart::now())),
             store: None,
+            check_key: None,
         })
     }
 
@@ -370,7 +379,7 @@ impl Gateway {
 
     /// Serves until the process is asked to stop.
     async fn serve(
-        self,
+        mut self,
         config: &Config,
         listener: TcpListener,
         routes: Router,
@@ -383,13 +392,15 @@ impl Gateway {
             ending,
             self.trail.clone(),
         );
+        let around = serve::around_of(config);
+        let around = match self.check_key.take() {
+            Some(key) => around.answering_checks(key),
+            None => around,
+        };
         let app = routes
             .merge(door.routes(&self.doorway.well_known_paths()?, self.is_sse))
             .fallback(nothing_here)
-            .layer(middleware::from_fn_with_state(
-                serve::around_of(config),
-                around::around,
-            ));
+            .layer(middleware::from_fn_with_state(Arc::new(around), around::around));
         let asked_to_stop = self.asked_to_stop.clone();
         let asked_to_stop = async move {
             asked_to_stop.await;

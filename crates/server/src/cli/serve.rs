@@ -22,6 +22,7 @@ use crate::{
     },
     login::{self, People},
     pages::{OneLine, Pages, Site},
+    public_url,
     system::{SinceStart, SystemClock, SystemEntropy},
     wire::{Opened, Purpose, Shared},
 };
@@ -92,17 +93,19 @@ impl Serve {
             config.sessions,
         );
         let draining = Draining::default();
-        let around = around_of(&config);
+        let around = Arc::new(around_of(&config).answering_checks(opened.key.clone()));
         let logos = ClientLogos::new(&config, server.clone(), opened.accounts.clone());
         let app = routes(server.clone(), people, draining.clone(), shared)
             .merge(logos.router())
             .layer(middleware::from_fn_with_state(around, around::around));
 
-        let cleaner = tokio::spawn(keep_clean(server));
+        let cleaner = tokio::spawn(keep_clean(server.clone()));
         let asked_to_stop = listen::asked_to_stop()?;
         let running = listen::serve(listener, &config, app, draining, asked_to_stop);
         say_hello(&config, &opened).await?;
+        let check = tokio::spawn(public_url::at_start(&config, server, None));
         running.await?;
+        check.abort();
         cleaner.abort();
         opened.close().await;
         tracing::info!("stopped");
@@ -152,13 +155,14 @@ pub(super) fn routes(
 }
 
 /// What stands around them.
-pub(super) fn around_of(config: &Config) -> Arc<Around> {
+pub(super) fn around_of(config: &Config) -> Around {
     let process = u32::from_be_bytes((&SystemEntropy as &dyn Entropy).draw());
-    Arc::new(Around::new(
+    Around::new(
         process,
         config.trusted_proxies.clone(),
+        config.forwarding_header,
         &config.issuer,
-    ))
+    )
 }
 
 /// Tells the person at the terminal where the server is, and how to begin.

@@ -11,35 +11,68 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 use http::{HeaderValue, StatusCode, Version, header, uri::Authority};
-use mcp_authflow::TrustedProxies;
+use mcp_authflow::{ForwardingHeader, TrustedProxies, port::Clock as _};
+use mcp_authflow_jose::ServerKey;
 use mcp_authflow_types::{ErrorCode, ErrorResponse, Issuer};
 use tracing::Instrument as _;
 
 use super::{proxies::note_client_address, request_id::RequestIds};
+use crate::{
+    public_url::mark::{SEEN, Seen},
+    system::SystemClock,
+};
 
 /// What is known around every request.
 #[derive(Debug)]
 pub(crate) struct Around {
     ids: RequestIds,
     proxies: TrustedProxies,
+    forwarding: ForwardingHeader,
     is_https: bool,
+    /// By which the server's own questions to its public address are recognised, where it asks any.
+    key: Option<ServerKey>,
 }
 
 impl Around {
     /// `process` is random, so that nodes and restarts do not share names of requests.
-    pub(crate) fn new(process: u32, proxies: TrustedProxies, issuer: &Issuer) -> Self {
+    pub(crate) fn new(
+        process: u32,
+        proxies: TrustedProxies,
+        forwarding: ForwardingHeader,
+        issuer: &Issuer,
+    ) -> Self {
         Self {
             ids: RequestIds::new(process),
             proxies,
+            forwarding,
             is_https: issuer.is_https(),
+            key: None,
         }
+    }
+
+    /// Answers what is seen of questions that the holder of this key asks the public address.
+    pub(crate) fn answering_checks(mut self, key: ServerKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    fn seen(&self, request: &Request) -> Option<Seen> {
+        let key = self.key.as_ref()?;
+        Seen::of(
+            request,
+            key,
+            &self.proxies,
+            self.forwarding.name(),
+            SystemClock.now(),
+        )
     }
 }
 
 /// Handles a request from its first moment to its last. What a caller sends as a name for it is not taken: it would be its
 /// words in our log.
 pub(crate) async fn around(State(around): State<Arc<Around>>, mut request: Request, next: Next) -> Response {
-    note_client_address(&around.proxies, &mut request);
+    note_client_address(&around.proxies, around.forwarding, &mut request);
+    let seen = around.seen(&request);
     let id = around.ids.next();
     request.extensions_mut().insert(id);
     let name = id.to_string();
@@ -69,6 +102,9 @@ pub(crate) async fn around(State(around): State<Arc<Around>>, mut request: Reque
     let headers = response.headers_mut();
     if let Ok(name) = HeaderValue::try_from(name) {
         headers.insert("x-request-id", name);
+    }
+    if let Some(seen) = seen.and_then(|seen| HeaderValue::try_from(seen.to_string()).ok()) {
+        headers.insert(SEEN, seen);
     }
     if around.is_https {
         headers.insert(
@@ -140,7 +176,12 @@ mod tests {
     #[tokio::test]
     async fn a_handler_that_panics_ends_its_request_and_nothing_else() {
         let issuer = Issuer::parse("https://auth.example").unwrap();
-        let state = Arc::new(Around::new(7, TrustedProxies::default(), &issuer));
+        let state = Arc::new(Around::new(
+            7,
+            TrustedProxies::default(),
+            ForwardingHeader::default(),
+            &issuer,
+        ));
         let app = Router::new()
             .route("/good", get(async || "good"))
             .route(

@@ -7,12 +7,15 @@ use mcp_authflow::{ForwardingHeader, TrustedProxies};
 use mcp_authflow_axum::ClientAddress;
 
 /// Notes whom a request comes from: the other end of the connection, or whom a named proxy speaks for.
-pub(super) fn note_client_address(proxies: &TrustedProxies, request: &mut Request) {
-    const HEADER: ForwardingHeader = ForwardingHeader::XForwardedFor;
+pub(super) fn note_client_address(
+    proxies: &TrustedProxies,
+    forwarding: ForwardingHeader,
+    request: &mut Request,
+) {
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        let values = request.headers().get_all(HEADER.name());
+        let values = request.headers().get_all(forwarding.name());
         let values = values.iter().filter_map(|value| value.to_str().ok());
-        let client = proxies.client(peer.ip(), HEADER, values);
+        let client = proxies.client(peer.ip(), forwarding, values);
         request.extensions_mut().insert(ClientAddress(client));
     }
 }
@@ -26,16 +29,21 @@ mod tests {
 
     /// P10
     #[test]
-    fn an_address_header_counts_only_from_a_named_proxy() {
+    fn an_address_header_counts_only_from_a_named_proxy_and_only_the_one_that_was_chosen() {
         let proxies = TrustedProxies::parse("10.0.0.0/8").unwrap();
-        for (peer, client) in [("10.0.0.1:80", "203.0.113.1"), ("192.0.2.9:80", "192.0.2.9")] {
+        for (peer, forwarding, client) in [
+            ("10.0.0.1:80", ForwardingHeader::XForwardedFor, "203.0.113.1"),
+            ("10.0.0.1:80", ForwardingHeader::Forwarded, "198.51.100.7"),
+            ("192.0.2.9:80", ForwardingHeader::XForwardedFor, "192.0.2.9"),
+            ("192.0.2.9:80", ForwardingHeader::Forwarded, "192.0.2.9"),
+        ] {
             let mut request = Request::get("/")
                 .header("x-forwarded-for", "198.51.100.7, 203.0.113.1")
                 .header("forwarded", "for=198.51.100.7")
                 .extension(ConnectInfo::<SocketAddr>(peer.parse().unwrap()))
                 .body(Body::empty())
                 .unwrap();
-            note_client_address(&proxies, &mut request);
+            note_client_address(&proxies, forwarding, &mut request);
             assert_eq!(
                 request.extensions().get::<ClientAddress>(),
                 Some(&ClientAddress(client.parse().unwrap()))

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`postgres`] | [`postgres::PrivatePostgres`], databases of a test's own |
 //! | [`redis`] | [`redis::PrivateRedis`] |
+//! | [`reverse_proxy`] | [`reverse_proxy::ReverseProxy`]: nginx or Caddy in front of a server |
 //! | [`process`] | a child process with a name, a way to stop it, and its output |
 //! | [`guardian`] | ends the child when we are gone |
 
@@ -22,4 +23,5 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod reverse_proxy;
 mod user;
