@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use mcp_authflow_testkit::service::postgres::PrivatePostgres;
 use mcp_authflow_testkit::service::process::{OwnedProcess, StopSignal};
 
 use crate::command::capture;
@@ -44,7 +45,7 @@ grant_types = ["authorization_code", "refresh_token"]
 "#;
 
 /// How a server is to be started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Plan<'a> {
     /// The program.
     pub(crate) binary: &'a Path,
@@ -54,8 +55,27 @@ pub(crate) struct Plan<'a> {
     pub(crate) port: u16,
     /// What its configuration says beside the usual.
     pub(crate) config: &'a str,
-    /// The database of another node, for a second node of the same server.
-    pub(crate) database: Option<&'a Path>,
+    /// The database that several nodes share; by default it has a file of its own.
+    pub(crate) shared: Option<&'a Shared>,
+}
+
+/// What the nodes of one server share.
+pub(crate) struct Shared {
+    postgres: PrivatePostgres,
+    key_file: PathBuf,
+}
+
+impl Shared {
+    /// A private PostgreSQL, and a key in this folder.
+    pub(crate) fn start(folder: &Path) -> Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        let key_file = folder.join("server.key");
+        // A key of tests protects nothing.
+        std::fs::write(&key_file, "5a".repeat(32))?;
+        std::fs::set_permissions(&key_file, PermissionsExt::from_mode(0o600))?;
+        let postgres = PrivatePostgres::start(false)?;
+        Ok(Self { postgres, key_file })
+    }
 }
 
 /// A running server; it ends with this value.
@@ -64,7 +84,7 @@ pub(crate) struct AuthServer {
     process: OwnedProcess,
     folder: tempfile::TempDir,
     binary: PathBuf,
-    database: PathBuf,
+    database: String,
     pub(crate) address: SocketAddr,
 }
 
@@ -77,14 +97,24 @@ impl AuthServer {
         let config = folder.path().join("authflow.toml");
         std::fs::write(&config, plan.config)?;
         let address: SocketAddr = format!("127.0.0.1:{}", plan.port).parse()?;
-        let database = plan
-            .database
-            .map_or_else(|| folder.path().join("state.sqlite"), Path::to_owned);
+        let database = plan.shared.map_or_else(
+            || format!("sqlite:{}", folder.path().join("state.sqlite").display()),
+            |shared| shared.postgres.url().to_owned(),
+        );
+        if let Some(shared) = plan.shared {
+            let mut command = Command::new(plan.binary);
+            command
+                .args(["migrate", "--database-url", &database])
+                .env_clear()
+                .env("AUTHFLOW_SERVER_KEY_FILE", &shared.key_file)
+                .current_dir(folder.path());
+            capture(&mut command)?;
+        }
         let mut command = Command::new(plan.binary);
         command
             .arg("serve")
             .args(["--issuer", ISSUER, "--listen", &address.to_string()])
-            .args(["--database-url", &format!("sqlite:{}", database.display())])
+            .args(["--database-url", &database])
             .arg("--data-dir")
             .arg(folder.path())
             .arg("--config")
@@ -94,10 +124,15 @@ impl AuthServer {
             .current_dir(folder.path())
             .env_clear()
             .env("AUTHFLOW_TRUSTED_PROXIES", "127.0.0.1")
+            // It would ask itself by its public address: the operator's choice, and nothing to be judged here.
+            .env("AUTHFLOW_CHECK_PUBLIC_URL", "false")
             .env("SSL_CERT_FILE", plan.ca_file)
             .env("SSL_CERT_DIR", folder.path().join("none"));
         for name in ["http_proxy", "https_proxy", "all_proxy"] {
             command.env(name, PROXY).env(name.to_ascii_uppercase(), PROXY);
+        }
+        if let Some(shared) = plan.shared {
+            command.env("AUTHFLOW_SERVER_KEY_FILE", &shared.key_file);
         }
         let mut process = OwnedProcess::spawn(
             "authflow",
@@ -115,11 +150,6 @@ impl AuthServer {
         })
     }
 
-    /// Where its state is.
-    pub(crate) fn database(&self) -> &Path {
-        &self.database
-    }
-
     /// Its log so far.
     pub(crate) fn log(&self) -> String {
         self.process.output().text()
@@ -130,7 +160,7 @@ impl AuthServer {
         let mut command = Command::new(&self.binary);
         command
             .args(verb)
-            .args(["--database-url", &format!("sqlite:{}", self.database.display())])
+            .args(["--database-url", &self.database])
             .arg("--data-dir")
             .arg(self.folder.path())
             .env_clear()

@@ -83,6 +83,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Tally> {
         cases::CASES.iter().any(|case| case.is_meant(&arguments.cases)),
         "there is no such case"
     );
+    // Inside, nothing can be installed.
+    crate::provide::postgres::provide()?;
     let folder = tempfile::Builder::new().prefix("authflow-namespace-").tempdir()?;
     let report = folder.path().join("report.json");
     let mut command = room::command(&std::env::current_exe()?)?;
@@ -143,7 +145,13 @@ pub(crate) fn run_inside(arguments: &Inside) -> Result<()> {
     let outcome = runtime.block_on(async {
         tokio::select! {
             lines = run_cases(arguments, folder.path()) => lines,
-            _ = is_alone => bail!("whoever started this run is gone"),
+            _ = is_alone => {
+                if let Some(folder) = arguments.report.parent() {
+                    // Its owner cannot any more.
+                    let _ = std::fs::remove_dir_all(folder);
+                }
+                bail!("whoever started this run is gone")
+            }
         }
     });
     std::fs::write(&arguments.report, serde_json::to_string_pretty(&outcome?)?)?;

@@ -161,15 +161,16 @@ impl Visitor {
         self.get(path).await
     }
 
-    /// Allows what the consent page asks, and returns where it leads to.
-    pub(crate) async fn allow(&self, path: &str, page: &Reply, scope: &str) -> Result<Reply> {
+    /// Allows all that the consent page asks, and returns where it leads to.
+    pub(crate) async fn allow(&self, path: &str, page: &Reply) -> Result<Reply> {
         let csrf = page.csrf()?;
-        let form = [
+        let mut form = vec![
             ("csrf", csrf.as_str()),
             ("step", "consent"),
-            ("scope", scope),
             ("decision", "allow"),
         ];
+        let boxes = page.body.split("name=\"scope\" value=\"").skip(1);
+        form.extend(boxes.map(|rest| ("scope", rest.split('"').next().unwrap_or(""))));
         self.post(path, &form).await
     }
 

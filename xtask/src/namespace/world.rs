@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mcp_authflow_jose::{Algorithm, SigningKey};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::authority::Authority;
 use super::dns::{Answer, DnsStub};
 use super::door::{self, Door, Tried, authorize_path};
-use super::house::{AuthServer, ISSUER, Plan};
+use super::house::{AuthServer, ISSUER, Plan, Shared};
 use super::judgement::Judgement;
 use super::peers::{Peers, is_global};
 use super::room::{NAME_SERVER, tcp_opens};
@@ -85,7 +85,7 @@ impl World {
             ca_file: &ca_file,
             port: PORT,
             config: "",
-            database: None,
+            shared: None,
         })?;
         Ok(Self {
             dns,
@@ -99,15 +99,23 @@ impl World {
         })
     }
 
-    /// Starts another server with this configuration; on the same database, it is another node.
-    pub(crate) fn another(&self, config: &str, database: Option<&Path>) -> Result<AuthServer> {
+    /// Starts two nodes of another server, on one PostgreSQL, which ends with the first of what is returned.
+    pub(crate) fn two_nodes(&self) -> Result<(Shared, [AuthServer; 2])> {
+        let folder = self.ca_file.parent().context("a file has a folder")?;
+        let shared = tokio::task::block_in_place(|| Shared::start(folder))?;
+        let nodes = [self.another("", Some(&shared))?, self.another("", Some(&shared))?];
+        Ok((shared, nodes))
+    }
+
+    /// Starts another server with this configuration, on a database of its own or a shared one.
+    pub(crate) fn another(&self, config: &str, shared: Option<&Shared>) -> Result<AuthServer> {
         let number = u16::try_from(self.next_name.fetch_add(1, Ordering::Relaxed))?;
         AuthServer::start(&Plan {
             binary: &self.binary,
             ca_file: &self.ca_file,
             port: PORT + 1 + number % 1_000,
             config,
-            database,
+            shared,
         })
     }
 
@@ -260,10 +268,19 @@ impl World {
         }
         let panicked = self.server.log().contains("panicked at");
         judgement.demand(!panicked, || "the server panicked".to_owned());
-        let listed = self.server.run(&["client", "list", "--json"])?;
+        let listed: Value = serde_json::from_str(&self.server.run(&["client", "list", "--json"])?)?;
+        let ids: Vec<&str> = listed
+            .as_array()
+            .context("the clients are no list")?
+            .iter()
+            .filter_map(|client| client["client_id"].as_str())
+            .collect();
+        judgement.demand(ids.contains(&"pub"), || {
+            format!("the list has no clients: {listed}")
+        });
         for tried in refused.iter().filter(|tried| tried.door == Door::Document) {
-            let quoted = serde_json::to_string(&tried.url)?;
-            judgement.demand(!listed.contains(&quoted), || {
+            let is_written_down = ids.contains(&tried.url.as_str());
+            judgement.demand(!is_written_down, || {
                 format!("it is written down: {}", tried.describe())
             });
         }
