@@ -61,7 +61,7 @@ pub(super) async fn play(mcp_url: String, options: Value, mut dialogue: Dialogue
         .with_client_name(option("client_name")?)
         .with_initial_scope_selection()
         .with_challenge(challenge);
-    state.start_authorization(request).await?;
+    state.start_authorization(introduce(request, &options)).await?;
     let authorize = state.get_authorization_url().await?;
     let client_id = Url::parse(&authorize)?
         .query_pairs()
@@ -82,7 +82,7 @@ pub(super) async fn play(mcp_url: String, options: Value, mut dialogue: Dialogue
         .into_authorization_manager()
         .context("rmcp is not authorized after the callback")?;
     let first = stored(&store).await?;
-    dialogue.say(credentials("authorized", &first)).await?;
+    dialogue.say(credentials("authorized", &options, &first)).await?;
     let session = connect(&mcp_url, manager, ear)
         .await
         .map_err(|error| anyhow!("{error}"))?;
@@ -119,7 +119,7 @@ pub(super) async fn play(mcp_url: String, options: Value, mut dialogue: Dialogue
         .say(json!({ "step": "called_again", "ok": true, "text": text }))
         .await?;
     dialogue
-        .say(credentials("refreshed", &stored(&store).await?))
+        .say(credentials("refreshed", &options, &stored(&store).await?))
         .await?;
 
     // 5. Revoked: refused, with the challenge that starts a new authorization.
@@ -180,13 +180,29 @@ async fn stored(store: &InMemoryCredentialStore) -> Result<StoredCredentials> {
     store.load().await?.context("rmcp stored no credentials")
 }
 
-fn credentials(step: &str, stored: &StoredCredentials) -> Value {
-    json!({
-        "step": step,
-        "ok": true,
-        "client": { "client_id": stored.client_id, "token_endpoint_auth_method": "none" },
-        "tokens": stored.token_response,
-    })
+/// Tells the library who it is, where it does not register by itself.
+fn introduce(request: AuthorizationRequest, options: &Value) -> AuthorizationRequest {
+    let member = |name: &str| options["client"][name].as_str();
+    let mut request = request;
+    if let Some(client_id) = member("client_id") {
+        request = request.with_preregistered_client(client_id);
+    }
+    if let Some(client_secret) = member("client_secret") {
+        request = request.with_client_secret(client_secret);
+    }
+    if let Some(url) = options["client_metadata_url"].as_str() {
+        request = request.with_client_metadata_url(url);
+    }
+    request
+}
+
+fn credentials(step: &str, options: &Value, stored: &StoredCredentials) -> Value {
+    let mut client = json!({ "client_id": stored.client_id, "token_endpoint_auth_method": "none" });
+    if options["client"]["client_secret"].is_string() {
+        client["client_secret"] = options["client"]["client_secret"].clone();
+        client["token_endpoint_auth_method"] = options["client"]["token_endpoint_auth_method"].clone();
+    }
+    json!({ "step": step, "ok": true, "client": client, "tokens": stored.token_response })
 }
 
 /// The same credentials with one letter of the access token changed.

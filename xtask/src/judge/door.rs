@@ -54,11 +54,22 @@ pub(super) struct Door {
 impl Keeper<'_> {
     /// One command: authorization server and door in one process.
     pub(super) fn protect(&self, behind: Behind) -> Result<Door> {
+        self.protect_with(behind, mcpjam::BOOTSTRAP, &[])
+    }
+
+    /// The same with these clients, and these variables in its environment.
+    pub(super) fn protect_with(
+        &self,
+        behind: Behind,
+        more_bootstrap: &str,
+        environment: &[(String, String)],
+    ) -> Result<Door> {
         let address = format!("127.0.0.1:{}", free_port()?);
         let (folder, mut command) = self.door()?;
         let bootstrap = folder.path().join("bootstrap.toml");
-        write_private(&bootstrap, &format!("{}{}", person(), mcpjam::BOOTSTRAP))?;
+        write_private(&bootstrap, &format!("{}{more_bootstrap}", person()))?;
         command
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .args(["--listen", &address])
             .arg("--bootstrap")
             .arg(bootstrap);

@@ -68,6 +68,17 @@ pub(super) struct House {
 impl Keeper<'_> {
     /// Starts the server alone; `more_bootstrap` is TOML for clients and further resources.
     pub(super) fn serve(&self, store: StoreKind, issuer_path: &str, more_bootstrap: &str) -> Result<House> {
+        self.serve_with(store, issuer_path, more_bootstrap, &[])
+    }
+
+    /// The same with these variables in the server's environment.
+    pub(super) fn serve_with(
+        &self,
+        store: StoreKind,
+        issuer_path: &str,
+        more_bootstrap: &str,
+        environment: &[(String, String)],
+    ) -> Result<House> {
         let mcp_url = format!("http://127.0.0.1:{}/mcp", free_port()?);
         let (place, database) = match store {
             StoreKind::Memory => (Store::Memory, None),
@@ -80,11 +91,14 @@ impl Keeper<'_> {
                 (Store::Postgres(database.url().to_owned()), Some(database))
             }
         };
-        let server = TestServer::builder()
+        let builder = TestServer::builder()
             .binary(&self.binary)
             .store(place)
             .issuer_path(issuer_path)
-            .bootstrap(format!("{}\n{more_bootstrap}", bootstrap(&mcp_url)))
+            .bootstrap(format!("{}\n{more_bootstrap}", bootstrap(&mcp_url)));
+        let server = environment
+            .iter()
+            .fold(builder, |builder, (name, value)| builder.env(name, value))
             .start()?;
         Ok(House {
             server,

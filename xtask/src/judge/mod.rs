@@ -7,6 +7,7 @@
 //! | `protect` | MCP servers of others, unchanged behind `authflow protect`, work with the client libraries |
 //! | `conformance-server` | the official package finds a server behind `authflow protect` the same as without it |
 //! | `ts-v2` `ts-v1` `python` `rmcp` | a real client library gets in, refreshes, and is out after revocation |
+//! | `matrix` | every client, by every way to an identity, at every arrangement of issuer and MCP server |
 //! | `openid` | two strict clients that know nothing of MCP read every answer of ours by its RFC |
 //! | `differential` | the same requests are answered as by `oidc-provider`, or otherwise for a listed reason |
 //! | `device` | a device without a browser gets in once a person has approved in a real Chromium |
@@ -17,6 +18,7 @@
 
 mod client;
 mod client_rmcp;
+mod compatibility;
 mod conformance;
 mod device;
 mod dialogue;
@@ -24,11 +26,13 @@ mod differential;
 mod door;
 mod house;
 mod injector;
+mod matrix;
 mod mcp_server;
 mod mcpjam;
 mod openid;
 mod person;
 mod protected;
+mod registration;
 pub(crate) mod screens;
 mod server_suite;
 mod site;
@@ -38,12 +42,14 @@ mod visitor;
 mod workshop;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use mcp_authflow_testkit::service::postgres::PrivatePostgres;
 
 use self::client::Client;
+use self::compatibility::Results;
 use self::house::{Keeper, StoreKind};
 use self::person::Person;
 use self::table::{Row, Table};
@@ -55,7 +61,9 @@ use crate::workspace::{Profile, build_server};
 pub(crate) enum Name {
     /// The official MCP conformance package, `authorization` command.
     Conformance,
-    /// All four client libraries.
+    /// Every client × DCR, CIMD, static × same origin, split origin, issuer with path.
+    Matrix,
+    /// All four SDKs, on every store.
     Clients,
     /// `@modelcontextprotocol/client`, through a real Chromium on SQLite.
     TsV2,
@@ -87,6 +95,11 @@ pub(crate) struct Arguments {
     /// On which stores; sqlite and postgres when none is named (may be given more than once)
     #[arg(long, value_name = "STORE")]
     store: Vec<StoreKind>,
+    #[command(flatten)]
+    cells: matrix::Filter,
+    /// Writes what this run and the last ones found to this document
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -114,14 +127,14 @@ pub(crate) fn run_all() -> Result<Tally> {
 /// The judges named, and a table of what they found.
 pub(crate) fn run_named(arguments: &Arguments) -> Result<Tally> {
     let binary = build_server(Profile::Dev)?;
-    let needs_postgres = arguments.wants_store(StoreKind::Postgres);
+    let needs_postgres = arguments.wants_store(StoreKind::Postgres) && arguments.name != [Name::Matrix];
     let postgres = if needs_postgres {
         crate::provide::postgres::provide()?;
         Some(PrivatePostgres::start(false)?)
     } else {
         None
     };
-    let table = block_on(async {
+    let (table, verdicts) = block_on(async {
         let keeper = Keeper {
             binary,
             postgres: postgres.as_ref(),
@@ -133,13 +146,55 @@ pub(crate) fn run_named(arguments: &Arguments) -> Result<Tally> {
             }
         }
         protected::judge(arguments, &keeper, &mut table).await;
-        table
-    })?;
+        let verdicts = if arguments.wants(Name::Matrix) {
+            matrix::judge(&keeper, arguments.cells.cells()).await?
+        } else {
+            Vec::new()
+        };
+        anyhow::Ok((table, verdicts))
+    })??;
     if let Some(postgres) = postgres {
         postgres.stop()?;
     }
+    let table = keep(arguments, table, &verdicts)?;
     println!("\n{table}");
     Ok(table.tally())
+}
+
+/// Keeps what was found, and writes the document or compares it with this run.
+fn keep(arguments: &Arguments, mut table: Table, verdicts: &[matrix::Verdict]) -> Result<Table> {
+    let mut results = Results::load()?;
+    results.add(verdicts, table.rows())?;
+    for verdict in verdicts {
+        table.push(Row {
+            judge: compatibility::key(verdict.cell),
+            store: matrix::STORE.as_str(),
+            way: "forms",
+            has_passed: verdict.result.is_ok(),
+            seconds: verdict.seconds,
+        });
+    }
+    let complaints = if let Some(document) = &arguments.write {
+        Vec::from_iter(results.write(document).err().map(|error| format!("{error:#}")))
+    } else if verdicts.is_empty() {
+        return Ok(table);
+    } else {
+        match compatibility::committed() {
+            Ok(document) => compatibility::contradictions(&document, verdicts),
+            Err(error) => vec![format!("{error:#}")],
+        }
+    };
+    for complaint in &complaints {
+        eprintln!("error: the document of compatibility: {complaint}");
+    }
+    table.push(Row {
+        judge: "the document says the same".to_owned(),
+        store: "",
+        way: "",
+        has_passed: complaints.is_empty(),
+        seconds: 0.0,
+    });
+    Ok(table)
 }
 
 async fn judge_store(arguments: &Arguments, keeper: &Keeper<'_>, store: StoreKind, table: &mut Table) {
@@ -185,7 +240,7 @@ async fn judge_store(arguments: &Arguments, keeper: &Keeper<'_>, store: StoreKin
         })
         .await;
     }
-    for &client in Client::ALL {
+    for &client in Client::SDKS {
         if !arguments.wants_client(client) {
             continue;
         }

@@ -73,7 +73,7 @@ pub(super) async fn judge(arguments: &Arguments, keeper: &Keeper<'_>, table: &mu
 
 async fn judge_clients(keeper: &Keeper<'_>, table: &mut Table) {
     for server in BOTH {
-        for &client in Client::ALL {
+        for &client in Client::SDKS {
             // One is enough for a real browser; the others submit the same forms without one.
             let is_in_chromium = (server, client) == (McpServer::Python, Client::TsV2);
             let way = if is_in_chromium { "chromium" } else { "forms" };

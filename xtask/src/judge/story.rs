@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use mcp_authflow_testkit::browser::Decision;
+use mcp_authflow_testkit::service::port::free_port;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -9,16 +10,27 @@ use super::client::Client;
 use super::dialogue::Driver;
 use super::house::{USERNAME, http};
 use super::person::{CallbackPage, Person};
+use super::registration::Identity;
 use super::site::{Site, Stream};
 
 /// Discovery, registration, sign-in, tokens, a tool call, a refresh, and refusal after revocation.
 pub(super) async fn allowed(site: &Site, client: Client, person: &Person) -> Result<()> {
+    allowed_as(site, client, &Identity::Registers, person).await
+}
+
+/// The same for a client that has this identity.
+pub(super) async fn allowed_as(
+    site: &Site,
+    client: Client,
+    identity: &Identity,
+    person: &Person,
+) -> Result<()> {
     let http = http()?;
-    let callback = CallbackPage::open().await?;
-    let redirect_uri = client.redirect_uri(callback.port);
-    let mut driver = client.drive(site, &redirect_uri, false)?;
+    let (redirect_uri, _page) = callback(client).await?;
+    let mut driver = client.drive(site, &redirect_uri, identity, false)?;
 
     let client_id = sign_in(site, &mut driver, person, &redirect_uri, Decision::Allow).await?;
+    identity.check(&client_id)?;
     let authorized = driver.step("authorized").await?;
     let first = check_tokens(site, &http, &authorized, &client_id).await?;
     let tools = driver.step("listed").await?;
@@ -81,13 +93,21 @@ pub(super) async fn allowed(site: &Site, client: Client, person: &Person) -> Res
 
 /// The person says no: the client hears `access_denied` and gets nothing.
 pub(super) async fn denied(site: &Site, client: Client, person: &Person) -> Result<()> {
-    let callback = CallbackPage::open().await?;
-    let redirect_uri = client.redirect_uri(callback.port);
-    let mut driver = client.drive(site, &redirect_uri, true)?;
+    let (redirect_uri, _page) = callback(client).await?;
+    let mut driver = client.drive(site, &redirect_uri, &Identity::Registers, true)?;
     sign_in(site, &mut driver, person, &redirect_uri, Decision::Deny).await?;
     let denied = driver.step("denied").await?;
     ensure!(denied["error"] == "access_denied", "the client reports {denied}");
     driver.end().await
+}
+
+/// Where the client wants the person back, and the page that stands there unless it has one of its own.
+async fn callback(client: Client) -> Result<(String, Option<CallbackPage>)> {
+    if client.has_own_callback_page() {
+        return Ok((client.redirect_uri(free_port()?), None));
+    }
+    let page = CallbackPage::open().await?;
+    Ok((client.redirect_uri(page.port), Some(page)))
 }
 
 /// Hears of the registration, then takes the person through the pages; returns the client's id.

@@ -26,6 +26,10 @@ impl Table {
         self.rows.push(row);
     }
 
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         for row in &self.rows {

@@ -3,6 +3,7 @@
 //! Packages are never installed in the source tree, so it stays as it was committed.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use tokio::process::Command;
@@ -10,11 +11,22 @@ use tokio::process::Command;
 use crate::provide;
 use crate::workspace::{root, target};
 
-/// Copies `judges/` to `target/judges` and returns that folder.
-fn copy() -> Result<PathBuf> {
-    let copy = target()?.join("judges");
-    copy_folder(&root().join("judges"), &copy)?;
-    Ok(copy)
+/// One at a time: a program that starts must not find half a copy.
+static INSTALLING: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Copies `judges/` to `target/judges`, once, and prepares `folder` of it.
+fn prepare<T>(folder: &str, install: impl FnOnce(&Path) -> Result<T>) -> Result<(PathBuf, T)> {
+    let mut copied = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let copy = if let Some(copy) = copied.as_ref() {
+        copy.clone()
+    } else {
+        let copy = target()?.join("judges");
+        copy_folder(&root().join("judges"), &copy)?;
+        copied.insert(copy).clone()
+    };
+    let folder = copy.join(folder);
+    let installed = install(&folder)?;
+    Ok((folder, installed))
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
@@ -33,16 +45,19 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 
 /// A command that runs a script of a JavaScript folder, its packages installed.
 pub(super) fn node_script(folder: &str, script: &str) -> Result<Command> {
-    let folder = copy()?.join(folder);
-    let node = provide::node::provide()?;
-    node.install_locked(&folder)?;
+    let (folder, node) = prepare(folder, |folder| {
+        let node = provide::node::provide()?;
+        node.install_locked(folder)?;
+        Ok(node)
+    })?;
     Ok(node.script(&folder.join(script)).into())
 }
 
 /// A command that runs a script of a Python folder in an environment of its own.
 pub(super) fn python_script(name: &str, script: &str) -> Result<Command> {
-    let folder = copy()?.join(name);
-    let python = provide::python::environment(name, &folder.join("requirements.txt"))?;
+    let (folder, python) = prepare(name, |folder| {
+        provide::python::environment(name, &folder.join("requirements.txt"))
+    })?;
     let mut command = Command::new(python);
     command.arg(folder.join(script));
     Ok(command)
