@@ -40,8 +40,8 @@ use crate::{
     client::trust::DomainName,
     port::store::{LastUse, Standing},
     record::{
-        Client, DeviceCodeRecord, DocumentHostRecord, Grant, GrantId, Interaction, InteractionId, RefreshTokenRecord,
-        ResourceRecord, Session, SigningKeyRecord, User, UserId,
+        Client, DeviceCodeRecord, DocumentHostRecord, Grant, GrantId, Interaction, InteractionId,
+        RefreshTokenRecord, ResourceRecord, Session, SigningKeyRecord, User, UserId,
     },
 };
 

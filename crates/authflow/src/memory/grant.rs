@@ -235,10 +235,12 @@ impl GrantStore for MemoryStore {
         };
         let is_asked_for = |kept: &KeptGrant| {
             let grant = &kept.grant;
-            let is_connected =
-                || grant.code.redeemed_at.is_some() && state.standing(grant) == Standing::Live;
+            let is_connected = || grant.code.redeemed_at.is_some() && state.standing(grant) == Standing::Live;
             !grant.expires_at.has_passed(now)
-                && query.client.as_ref().is_none_or(|client| grant.client_id == *client)
+                && query
+                    .client
+                    .as_ref()
+                    .is_none_or(|client| grant.client_id == *client)
                 && (!query.only_connected || is_connected())
                 && follows(grant)
         };

@@ -5,8 +5,8 @@ use mcp_authflow_types::{ClientId, Timestamp, TokenHash, secret::ExpiryBucket};
 use super::{KeptRefreshToken, MemoryStore, RegistrationNumber, Spent, State};
 use crate::{
     port::store::{
-        AccessTokenPeek, IssueAccessToken, LastUse, LiveAccessToken, RefreshTokenPeek,
-        RefreshTokenWithGrant, RotateRefreshToken, Rotation, Standing, StoreResult, TokenStore,
+        AccessTokenPeek, IssueAccessToken, LastUse, LiveAccessToken, RefreshTokenPeek, RefreshTokenWithGrant,
+        RotateRefreshToken, Rotation, Standing, StoreResult, TokenStore,
     },
     record::{AccessTokenRecord, RefreshTokenRecord},
 };

@@ -39,7 +39,7 @@ pub(super) enum GrantVerb {
     #[command(after_help = "Examples:
   authflow grant revoke 0123456789abcdef0123456789abcdef
   authflow grant revoke --user alice --client https://app.example/client.json
-  authflow grant revoke --user alice                    every application of alice
+  authflow grant revoke --user alice
 
 The account stays signed in; to end that too, see authflow user sign-out.")]
     Revoke {
@@ -67,7 +67,8 @@ pub(super) struct Whose {
 }
 
 fn grant_id(text: &str) -> Result<GrantId, String> {
-    GrantId::parse(text).ok_or_else(|| "a grant has 32 hexadecimal digits; see authflow grant list".to_owned())
+    GrantId::parse(text)
+        .ok_or_else(|| "a grant has 32 hexadecimal digits; see authflow grant list".to_owned())
 }
 
 impl GrantVerb {
@@ -105,7 +106,16 @@ async fn list(opened: &Opened, output: Output, whose: Whose, all: bool) -> anyho
     let grants = read(opened, query).await?;
     let value: Vec<_> = grants.iter().map(describe).collect();
     let rows: Vec<Vec<String>> = grants.iter().map(row).collect();
-    let headings = ["GRANT", "USER", "CLIENT", "ALLOWS", "ALLOWED", "LAST USED", "FROM", "STANDING"];
+    let headings = [
+        "GRANT",
+        "USER",
+        "CLIENT",
+        "ALLOWS",
+        "ALLOWED",
+        "LAST USED",
+        "FROM",
+        "STANDING",
+    ];
     output.print(&value.into(), &table(&headings, &rows))
 }
 
@@ -217,8 +227,14 @@ async fn revoke_of(
         &json!({ "revoked": ended, "username": user.username }),
         &match ended {
             0 => format!("{} has no grant there that stands", user.username),
-            1 => format!("revoked 1 grant of {}; everything beneath it has ended", user.username),
-            many => format!("revoked {many} grants of {}; everything beneath them has ended", user.username),
+            1 => format!(
+                "revoked 1 grant of {}; everything beneath it has ended",
+                user.username
+            ),
+            many => format!(
+                "revoked {many} grants of {}; everything beneath them has ended",
+                user.username
+            ),
         },
     )
 }

@@ -15,7 +15,8 @@ use mcp_authflow::{
     },
 };
 use mcp_authflow_types::{
-    ClientId, ClientSecret, Resource, Scope, ScopeToken, Timestamp, TokenEndpointAuthMethod, scope::OFFLINE_ACCESS,
+    ClientId, ClientSecret, Resource, Scope, ScopeToken, Timestamp, TokenEndpointAuthMethod,
+    scope::OFFLINE_ACCESS,
 };
 use serde_json::json;
 
@@ -37,8 +38,8 @@ pub(super) enum ResourceVerb {
     #[command(after_help = "Example:
   authflow resource add https://notes.example/mcp --name 'Team notes' \\
       --scope 'notes:read=Read your notes' \\
-      --scope 'notes:write=Change and delete your notes' \
-      --scope-tools 'notes:read=list_notes,read_note' \
+      --scope 'notes:write=Change and delete your notes' \\
+      --scope-tools 'notes:read=list_notes,read_note' \\
       --scope-includes 'notes:write=notes:read'
 
 The first scope is the one that a client gets which asks for none.")]
@@ -187,7 +188,8 @@ pub(crate) fn read_scope(token: &str, description: &str) -> anyhow::Result<Scope
     }
     // MCP security best practices, Scope Minimization: nobody can tell what such a one allows, least of all later.
     if token.as_str().split(':').any(|part| part == "*") || ["all", "full-access"].contains(&token.as_str()) {
-        let why = format!("{token} allows everything, now and later: name what can be allowed, scope by scope");
+        let why =
+            format!("{token} allows everything, now and later: name what can be allowed, scope by scope");
         return Err(Refused(why).into());
     }
     if description.trim().is_empty() {
@@ -203,7 +205,10 @@ pub(crate) fn read_scope(token: &str, description: &str) -> anyhow::Result<Scope
 fn read_tools(text: &str, scopes: &mut [ScopeDescription]) -> anyhow::Result<()> {
     let (token, tools) = text.split_once('=').unwrap_or((text, ""));
     let Some(scope) = scopes.iter_mut().find(|one| one.token.as_str() == token) else {
-        return Err(Refused(format!("--scope-tools speaks of {token}, and there is no --scope '{token}=…'")).into());
+        return Err(Refused(format!(
+            "--scope-tools speaks of {token}, and there is no --scope '{token}=…'"
+        ))
+        .into());
     };
     scope.tools.extend(tool_names(tools.split(','))?);
     Ok(())

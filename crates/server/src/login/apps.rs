@@ -34,8 +34,8 @@ use super::{
     interact::{account, identify, scope_view},
 };
 use crate::pages::{
-    AppView, AppsView, DisconnectView, GrantView, LastUseView, LoginProblem, LoginView, OneLine, Paging, Problem,
-    ResourceView, SignOutEverywhereView, SignedOut,
+    AppView, AppsView, DisconnectView, GrantView, LastUseView, LoginProblem, LoginView, OneLine, Paging,
+    Problem, ResourceView, SignOutEverywhereView, SignedOut,
 };
 
 const APPS: &str = "/ui/apps";
@@ -197,13 +197,25 @@ pub(super) async fn sign_out_everywhere(State(people): State<People>, request: R
         Some("sessions") => (
             SignedOut::Everywhere,
             "signed out everywhere",
-            people.inner.accounts.end_sessions_of(&who.user.id).await.map(drop),
+            people
+                .inner
+                .accounts
+                .end_sessions_of(&who.user.id)
+                .await
+                .map(drop),
         ),
         Some("everything") => (
             SignedOut::Everything,
             "signed out everywhere, and every client disconnected",
             // A generation raised ends sessions, grants, and what is being issued.
-            people.inner.server.ports().store.revoke_subject(subject).await.map(drop),
+            people
+                .inner
+                .server
+                .ports()
+                .store
+                .revoke_subject(subject)
+                .await
+                .map(drop),
         ),
         _ => return see_other(&page, None),
     };
@@ -320,7 +332,10 @@ impl People {
                 newer: (page > 1).then(|| address(page - 1)),
                 older: (page < pages).then(|| address(page + 1)),
             },
-            has_disconnected: self.inner.csrf.is_right(browser, DISCONNECTED, query.value("done")),
+            has_disconnected: self
+                .inner
+                .csrf
+                .is_right(browser, DISCONNECTED, query.value("done")),
         };
         Ok(self.inner.pages.apps(&view).into_response())
     }
@@ -373,8 +388,14 @@ impl People {
         Ok(Some(AppView {
             application: identify(&client, self.inner.server.settings().issuer.path(), now),
             shares_its_name: false,
-            disconnect: format!("{}?client={}", self.path(DISCONNECT), percent_encoded(id.as_str())),
-            grants: shown.map(|summary| self.grant_view(summary, resources, now)).collect(),
+            disconnect: format!(
+                "{}?client={}",
+                self.path(DISCONNECT),
+                percent_encoded(id.as_str())
+            ),
+            grants: shown
+                .map(|summary| self.grant_view(summary, resources, now))
+                .collect(),
             more_grants: grants.len().saturating_sub(GRANTS_AN_APP),
         }))
     }

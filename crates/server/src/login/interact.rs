@@ -16,8 +16,8 @@ use super::{People, SignIn, SignedIn, apps::percent_encoded, unavailable};
 use crate::{
     http::request_id::RequestId,
     pages::{
-        Account, Acquaintance, Application, ConsentProblem, ConsentView, Destination, DeviceView, ErrorView, Identity,
-        LoginProblem, LoginView, OneLine, Problem, ResourceView, ScopeView,
+        Account, Acquaintance, Application, ConsentProblem, ConsentView, Destination, DeviceView, ErrorView,
+        Identity, LoginProblem, LoginView, OneLine, Problem, ResourceView, ScopeView,
     },
 };
 
@@ -356,9 +356,14 @@ pub(super) fn identify(client: &Client, base_path: &str, now: Timestamp) -> Appl
         }
     };
     // A picture is as easily borrowed as a name, so nobody has one who has nothing else.
-    let may_have_logo = client.profile.origin != ClientOrigin::Registration && client.profile.logo_uri.is_some();
-    let logo = may_have_logo
-        .then(|| format!("{base_path}/ui/client-logo/{}", percent_encoded(client.id.as_str())));
+    let may_have_logo =
+        client.profile.origin != ClientOrigin::Registration && client.profile.logo_uri.is_some();
+    let logo = may_have_logo.then(|| {
+        format!(
+            "{base_path}/ui/client-logo/{}",
+            percent_encoded(client.id.as_str())
+        )
+    });
     Application {
         identity,
         claimed_name,
@@ -412,7 +417,11 @@ pub(super) fn scope_view(record: Option<&ResourceRecord>, token: &ScopeToken, va
         value,
         description: known.map(|scope| OneLine::long(&scope.description)),
         checked: true,
-        tools: tools.iter().take(TOOLS_NAMED).map(|name| OneLine::name(name)).collect(),
+        tools: tools
+            .iter()
+            .take(TOOLS_NAMED)
+            .map(|name| OneLine::name(name))
+            .collect(),
         more_tools: tools.len().saturating_sub(TOOLS_NAMED),
         includes,
     }
@@ -460,4 +469,93 @@ fn read_ticked(pending: &Pending, form: &Form<'_>) -> (Vec<Scope>, bool) {
 /// Sends the browser to the same page by GET, so that a reload sends no form twice.
 fn see_page(visit: &Visit, cookie: Option<HeaderValue>) -> Response {
     super::account::see_other(&visit.page, cookie)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use mcp_authflow::record::{ClientProfile, DocumentCopy, DocumentSource};
+    use mcp_authflow_types::ClientId;
+
+    use super::*;
+
+    const NOW: i64 = 100_000_000;
+    const DAY: i64 = 86_400;
+
+    fn at(days_ago: i64) -> Timestamp {
+        Timestamp::from_seconds(NOW - days_ago * DAY)
+    }
+
+    fn client(origin: ClientOrigin, seen_days_ago: i64, changed_days_ago: Option<i64>) -> Client {
+        let document = (origin == ClientOrigin::MetadataDocument).then(|| DocumentCopy {
+            fetched_at: at(0),
+            fresh_until: at(0),
+            changed_at: changed_days_ago.map(at),
+            source: DocumentSource::Fetched,
+        });
+        Client {
+            id: ClientId::parse("https://app.example/client.json").unwrap(),
+            generation: 0,
+            secret: None,
+            retired_secret: None,
+            created_at: at(seen_days_ago),
+            expires_at: None,
+            profile: ClientProfile {
+                name: Some("Your Bank".to_owned()),
+                logo_uri: Some("https://app.example/logo.png".to_owned()),
+                document,
+                ..ClientProfile::new(origin)
+            },
+        }
+    }
+
+    /// M-176
+    #[test]
+    fn a_change_is_told_to_whom_it_is_new() {
+        let told = |changed: i64, allowed: Option<i64>| {
+            let client = client(ClientOrigin::MetadataDocument, 90, Some(changed));
+            acquaintance(&client, allowed.map(at), at(0))
+                .changed_seconds_ago
+                .is_some()
+        };
+        assert!(told(3, Some(5)), "since the last approval");
+        assert!(told(60, Some(70)), "however long ago that is");
+        assert!(!told(5, Some(3)), "approved as it is now");
+        assert!(told(3, None), "lately, to whoever never allowed it");
+        assert!(!told(60, None), "long ago");
+    }
+
+    /// M-100, M-171
+    #[test]
+    fn what_nobody_has_seen_before_is_marked_new() {
+        let marks = |origin, seen: i64, allowed: Option<i64>| {
+            let marks = acquaintance(&client(origin, seen, None), allowed.map(at), at(0));
+            (marks.is_first_time, marks.first_seen_seconds_ago.is_some())
+        };
+        assert_eq!(marks(ClientOrigin::MetadataDocument, 0, None), (true, true));
+        assert_eq!(marks(ClientOrigin::MetadataDocument, 2, Some(1)), (false, false));
+        // Its page says when it registered itself.
+        assert_eq!(marks(ClientOrigin::Registration, 0, None), (true, false));
+    }
+
+    /// CD-12, CM-12: the name and the picture of a client are its own choice.
+    #[test]
+    fn only_who_is_known_by_more_than_a_name_has_a_large_name_or_a_picture() {
+        let shown = |origin| identify(&client(origin, 0, None), "/tenant", at(0));
+        let operator = shown(ClientOrigin::Operator);
+        assert!(matches!(operator.identity, Identity::Operator { name } if name.to_string() == "Your Bank"));
+        assert!(operator.claimed_name.is_none());
+        let document = shown(ClientOrigin::MetadataDocument);
+        assert!(
+            matches!(document.identity, Identity::MetadataDocument { host } if host.to_string() == "app.example")
+        );
+        assert!(document.claimed_name.is_some());
+        assert_eq!(
+            document.logo.as_deref(),
+            Some("/tenant/ui/client-logo/https%3A%2F%2Fapp.example%2Fclient.json")
+        );
+        let stranger = shown(ClientOrigin::Registration);
+        assert!(matches!(stranger.identity, Identity::SelfRegistered { .. }));
+        assert!(stranger.claimed_name.is_some() && stranger.logo.is_none());
+    }
 }

@@ -137,7 +137,9 @@ impl Problem {
             Self::FormRefused | Self::HostUndecided => StatusCode::FORBIDDEN,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable | Self::DocumentOutOfReach { timed_out: false } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::DocumentOutOfReach { timed_out: false } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::TimedOut | Self::DocumentOutOfReach { timed_out: true } => StatusCode::GATEWAY_TIMEOUT,
         }
     }

@@ -4,10 +4,10 @@
 //! optional part there and not there.
 
 use super::{
-    Account, Acquaintance, AppView, Application, AppsView, ConsentProblem, ConsentView, Destination, DeviceCodeProblem, DeviceCodeView,
-    DeviceDecidedView, DeviceView, DisconnectView, ErrorView, GrantView, HomeView, Identity, LastUseView, LoginProblem, LoginView, Notice, OneLine,
-    Pages, PagesError, Paging, Problem, ResourceView, ScopeView, SetupProblem, SetupView,
-    SignOutEverywhereView, SignedOut, Told,
+    Account, Acquaintance, AppView, Application, AppsView, ConsentProblem, ConsentView, Destination,
+    DeviceCodeProblem, DeviceCodeView, DeviceDecidedView, DeviceView, DisconnectView, ErrorView, GrantView,
+    HomeView, Identity, LastUseView, LoginProblem, LoginView, Notice, OneLine, Pages, PagesError, Paging,
+    Problem, ResourceView, ScopeView, SetupProblem, SetupView, SignOutEverywhereView, SignedOut, Told,
 };
 use serde::Serialize;
 
@@ -108,7 +108,8 @@ pub(super) fn applications(text: &str) -> Vec<Application> {
         claimed_name: OneLine::optional_name(claimed),
         client_id: OneLine::long(text),
         // Its address is ours, the identifier in it spelled out.
-        logo: matches!(claimed, Some(_)).then(|| "/tenant/ui/client-logo/https%3A%2F%2Fa.example%2Fc".to_owned()),
+        logo: matches!(claimed, Some(_))
+            .then(|| "/tenant/ui/client-logo/https%3A%2F%2Fa.example%2Fc".to_owned()),
     })
     .collect()
 }
@@ -326,22 +327,27 @@ fn somebody(text: &str) -> Account {
 /// The list of applications: none, some, and one page of many.
 pub(super) fn apps(text: &str) -> Vec<AppsView> {
     let neighbour = || Some("/tenant/ui/apps?page=2".to_owned());
-    [(false, 0, None, None), (true, 1, None, None), (false, 3, None, neighbour()), (true, 3, neighbour(), None)]
-        .into_iter()
-        .map(|(has_disconnected, pages, newer, older)| AppsView {
-            account: somebody(text),
-            apps: if pages == 0 { Vec::new() } else { app_views(text) },
-            total: 60,
-            is_cut: pages > 1,
-            paging: Paging {
-                page: pages,
-                pages,
-                newer,
-                older,
-            },
-            has_disconnected,
-        })
-        .collect()
+    [
+        (false, 0, None, None),
+        (true, 1, None, None),
+        (false, 3, None, neighbour()),
+        (true, 3, neighbour(), None),
+    ]
+    .into_iter()
+    .map(|(has_disconnected, pages, newer, older)| AppsView {
+        account: somebody(text),
+        apps: if pages == 0 { Vec::new() } else { app_views(text) },
+        total: 60,
+        is_cut: pages > 1,
+        paging: Paging {
+            page: pages,
+            pages,
+            newer,
+            older,
+        },
+        has_disconnected,
+    })
+    .collect()
 }
 
 /// The question before an application is disconnected.

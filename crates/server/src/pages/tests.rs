@@ -8,7 +8,9 @@ use axum::body::to_bytes;
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
 
-use super::rehearsal::{applications, apps, consents, devices, disconnects, errors, homes, logins, setups, sign_outs};
+use super::rehearsal::{
+    applications, apps, consents, devices, disconnects, errors, homes, logins, setups, sign_outs,
+};
 use super::*;
 
 /// Text that tries to be markup, an attribute, a template, an address, or something else to the eye. Each keeps
@@ -181,10 +183,8 @@ fn pages_hold_no_script_no_inline_style_and_nothing_from_elsewhere() {
         for page in every_page(&pages, text) {
             for tag in parse(&page.html).0 {
                 assert!(
-                    ![
-                        "script", "style", "iframe", "object", "embed", "base", "template"
-                    ]
-                    .contains(&tag.name.as_str()),
+                    !["script", "style", "iframe", "object", "embed", "base", "template"]
+                        .contains(&tag.name.as_str()),
                     "{tag:?}"
                 );
                 for (name, value) in &tag.attributes {
@@ -281,12 +281,82 @@ fn consent_warns_of_addresses_that_any_program_can_claim() {
         assert!(
             loopback.contains("a program on this computer <span class=\"big-note\">(<bdi>127.0.0.1</bdi>)")
         );
-        assert!(loopback.contains("Any program on this computer can pretend to be this one."));
+        assert!(loopback.contains("Any program on this computer can receive the answer"));
         let app = consent_html(kind, "sample-app://x/cb");
         assert!(app.contains("the app that opens <bdi class=\"host\">sample-app://…</bdi>"));
         assert!(app.contains("Any app on this device can claim"));
         assert!(consent_html(kind, "https://a@b/").contains("cannot tell for certain"));
     }
+}
+
+/// M-098, M-100, M-171, CM-08, CM-11, CD-08: the host is large and the name small; what is new, has changed or leads
+/// elsewhere is marked.
+#[test]
+fn consent_shows_a_document_client_by_its_host_and_marks_what_is_new_about_it() {
+    let shown = |redirect_uri: &str, acquaintance| {
+        let mut view = consents("sample").swap_remove(0);
+        view.application = Application {
+            identity: Identity::MetadataDocument {
+                host: OneLine::long("app.example"),
+            },
+            claimed_name: OneLine::optional_name(Some("Your Bank")),
+            client_id: OneLine::long("https://app.example/client.json"),
+            logo: None,
+        };
+        view.destination = Some(Destination::of(redirect_uri));
+        view.acquaintance = acquaintance;
+        pages().consent(&view).html
+    };
+    let (own, other) = ("https://app.example/cb", "https://collect.example/cb");
+    let new = Acquaintance {
+        is_first_time: true,
+        first_seen_seconds_ago: Some(180),
+        changed_seconds_ago: None,
+    };
+    let html = shown(own, new);
+    for said in [
+        "<p class=\"big\"><bdi>app.example</bdi></p>",
+        "<p class=\"small\">Calls itself “<bdi>Your Bank</bdi>”",
+        "Identified by its web address",
+        "First time for you",
+        "New here: first seen 3 minutes ago",
+    ] {
+        assert!(html.contains(said), "{said} is not in\n{html}");
+    }
+    assert!(!html.contains("Another address than its own") && !html.contains("Changed"));
+
+    let html = shown(other, Acquaintance::default());
+    assert!(html.contains("Another address than its own"));
+    assert!(html.contains("<bdi class=\"host\">collect.example</bdi>, which is not the address"));
+    assert!(!html.contains("First time") && !html.contains("New here"));
+    // A name that is spelled like the host's beginning is another host.
+    assert!(shown("https://app.example.evil.test/cb", new).contains("Another address than its own"));
+
+    let changed = Acquaintance {
+        changed_seconds_ago: Some(172_800),
+        ..Acquaintance::default()
+    };
+    let html = shown(own, changed);
+    assert!(html.contains("Changed 2 days ago") && html.contains("has changed since you last allowed it"));
+    assert!(
+        shown("http://127.0.0.1:4711/cb", new)
+            .contains("Any program on this computer can receive the answer")
+    );
+}
+
+/// M-172, CM-12, CD-12: a picture comes from this server alone, and never for whom nobody vouches.
+#[test]
+fn a_picture_is_ours_and_says_nothing_by_itself() {
+    let mut view = consents("sample").swap_remove(0);
+    view.application.logo = Some("/tenant/ui/client-logo/a".to_owned());
+    let page = pages().consent(&view);
+    assert!(
+        page.html
+            .contains("<img class=\"logo\" src=\"/tenant/ui/client-logo/a\" alt=\"\"")
+    );
+    let (_, headers) = headers(page);
+    let policy = headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("img-src 'self';"), "{policy}");
 }
 
 #[test]
@@ -412,7 +482,11 @@ fn a_problem_decides_the_status_and_when_to_come_back() {
 async fn assets_are_served_under_their_own_name_only_and_for_ever() {
     let pages = pages();
     let (tags, _) = parse(&pages.signed_out(SignedOut::Here).html);
-    let links: Vec<_> = tags.iter().filter_map(|tag| tag.attribute("href")).collect();
+    let links: Vec<_> = tags
+        .iter()
+        .filter(|tag| tag.name == "link")
+        .filter_map(|tag| tag.attribute("href"))
+        .collect();
     assert_eq!(links.len(), 2);
     for (link, content_type) in links.iter().zip(["text/css; charset=utf-8", "image/svg+xml"]) {
         let name = link.strip_prefix("/tenant/ui/assets/").unwrap();

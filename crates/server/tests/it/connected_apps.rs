@@ -36,7 +36,11 @@ impl House {
                 .await
                 .unwrap(),
         );
-        assert!(asked.text.contains("Disconnect this application?"), "{}", asked.text);
+        assert!(
+            asked.text.contains("Disconnect this application?"),
+            "{}",
+            asked.text
+        );
         let form = asked.form_with("client", client).unwrap().clone();
         page(browser.submit(&asked, &form, &[]).await.unwrap())
     }
@@ -60,7 +64,10 @@ impl House {
 async fn a_disconnected_clients_next_call_is_refused() {
     let house = House::open();
     let browser = house.browser();
-    let (first, second) = (house.connect(&browser, "web").await, house.connect(&browser, "web").await);
+    let (first, second) = (
+        house.connect(&browser, "web").await,
+        house.connect(&browser, "web").await,
+    );
     let waiting = house.code(&browser, "web", Decision::Allow).await;
     let other = house.connect(&browser, "native").await;
 
@@ -81,12 +88,25 @@ async fn a_disconnected_clients_next_call_is_refused() {
         assert!(listed.text.contains(said), "{said} is not in\n{}", listed.text);
     }
     assert!(!listed.text.contains("Disconnected."));
-    assert_eq!(listed.text.matches("Client ID web").count(), 1, "one row a client\n{}", listed.text);
+    assert_eq!(
+        listed.text.matches("Client ID web").count(),
+        1,
+        "one row a client\n{}",
+        listed.text
+    );
 
     let after = house.disconnect(&browser, "web").await;
     assert_eq!(after.url.path(), "/ui/apps");
-    assert!(after.text.contains("Disconnected. It can no longer act for you."), "{}", after.text);
-    assert!(!after.text.contains("Web notes") && after.text.contains("Native notes"), "{}", after.text);
+    assert!(
+        after.text.contains("Disconnected. It can no longer act for you."),
+        "{}",
+        after.text
+    );
+    assert!(
+        !after.text.contains("Web notes") && after.text.contains("Native notes"),
+        "{}",
+        after.text
+    );
     assert!(house.is_over("web", &first).await && house.is_over("web", &second).await);
     let (status, error) = house.redeem("web", &waiting).await;
     assert_eq!((status, &error["error"]), (400, &json!("invalid_grant")));
@@ -105,7 +125,11 @@ async fn a_device_is_shown_and_disconnected_like_any_other() {
     let tokens = crate::device::connect(&house, &browser).await;
     let listed = house.apps(&browser).await;
     assert!(listed.text.contains("Living Room Player"), "{}", listed.text);
-    assert!(listed.text.contains("Last used just now from 127.0.0.7"), "{}", listed.text);
+    assert!(
+        listed.text.contains("Last used just now from 127.0.0.7"),
+        "{}",
+        listed.text
+    );
     house.disconnect(&browser, "tv").await;
     assert!(house.is_over("tv", &tokens).await);
 }
@@ -122,14 +146,22 @@ async fn nobody_sees_or_ends_what_somebody_else_allowed() {
     let (alice, bob) = (house.browser(), house.browser());
     let tokens = house.connect(&alice, "web").await;
     let empty = house.sign_in_at_apps(&bob, "bob").await;
-    assert!(empty.text.contains("No application is connected"), "{}", empty.text);
+    assert!(
+        empty.text.contains("No application is connected"),
+        "{}",
+        empty.text
+    );
 
     // What bob asks for is the same page for alice's client as for one that nobody has.
     for client in ["web", "nobody", "%00", ""] {
         let url = house.server.url(&format!("/ui/apps/disconnect?client={client}"));
         let shown = page(bob.open(&url).await.unwrap());
         assert_eq!(shown.url.path(), "/ui/apps", "{client}");
-        assert!(shown.text.contains("No application is connected"), "{}", shown.text);
+        assert!(
+            shown.text.contains("No application is connected"),
+            "{}",
+            shown.text
+        );
     }
     // Alice's own form, sent by bob; and bob's own words.
     let url = house.server.url("/ui/apps/disconnect?client=web");
@@ -217,11 +249,20 @@ async fn signing_out_everywhere_ends_every_session_and_on_demand_every_connectio
         let bob = house.browser();
         house.sign_in_at_apps(&bob, "bob").await;
 
-        let asked = page(here.open(&house.server.url("/ui/sign-out-everywhere")).await.unwrap());
+        let asked = page(
+            here.open(&house.server.url("/ui/sign-out-everywhere"))
+                .await
+                .unwrap(),
+        );
         let form = asked.form_with("what", what).unwrap().clone();
         let done = page(here.submit(&asked, &form, &[("what", what)]).await.unwrap());
         assert!(done.text.contains("You are signed out"), "{}", done.text);
-        assert_eq!(done.text.contains("no application is connected"), ends_apps, "{}", done.text);
+        assert_eq!(
+            done.text.contains("no application is connected"),
+            ends_apps,
+            "{}",
+            done.text
+        );
         for browser in [&here, &elsewhere] {
             let home = page(browser.open(&house.server.url("/ui/")).await.unwrap());
             assert!(home.text.contains("Not signed in"), "{what}: {}", home.text);
@@ -229,22 +270,36 @@ async fn signing_out_everywhere_ends_every_session_and_on_demand_every_connectio
         let home = page(bob.open(&house.server.url("/ui/")).await.unwrap());
         assert!(home.text.contains("You are signed in"), "{}", home.text);
         assert_eq!(house.is_over("web", &tokens).await, ends_apps, "{what}");
-        assert_eq!(house.redeem("native", &waiting).await.0, if ends_apps { 400 } else { 200 });
+        assert_eq!(
+            house.redeem("native", &waiting).await.0,
+            if ends_apps { 400 } else { 200 }
+        );
     }
 }
 
 /// CD-12, CM-11: the same name given twice proves nothing, and says so.
 #[tokio::test]
 async fn many_applications_go_over_pages_and_equal_names_are_told_apart() {
-    let house = House::open();
+    let known: String = (0..20)
+        .map(|number| {
+            format!(
+                "[[client]]\nclient_id = \"known-{number}-\"\nname = \"Application {number}\"\n\
+                 redirect_uris = [\"https://client.example/cb\"]\ntoken_endpoint_auth_method = \"none\"\n"
+            )
+        })
+        .collect();
+    let house = House::of(
+        builder()
+            .bootstrap(&format!("{BOOTSTRAP}{known}"))
+            .start()
+            .unwrap(),
+    );
     let browser = house.browser();
-    let mut ids = Vec::new();
-    for number in 0..22 {
-        let name = match number {
-            20 => "Note taker".to_owned(),
-            21 => " note  TAKER".to_owned(),
-            _ => format!("Application {number}"),
-        };
+    let mut ids: Vec<String> = (0..20).map(|number| format!("known-{number}-")).collect();
+    for id in &ids {
+        house.connect(&browser, id).await;
+    }
+    for name in ["Note taker", " note  TAKER"] {
         let request = house.http.post(house.server.url("/register")).json(&json!({
             "client_name": name,
             "redirect_uris": ["https://client.example/cb"],
@@ -259,14 +314,29 @@ async fn many_applications_go_over_pages_and_equal_names_are_told_apart() {
     }
     let first = house.apps(&browser).await;
     assert!(first.text.contains("Page 1 of 2"), "{}", first.text);
-    assert_eq!(first.text.matches("Unverified application").count(), 20);
-    assert_eq!(first.text.matches("More than one application here gives itself this name").count(), 2);
+    assert_eq!(
+        first.text.matches("Unverified application").count(),
+        2,
+        "the last first"
+    );
+    assert_eq!(first.text.matches("Registered by the operator").count(), 18);
+    assert_eq!(
+        first
+            .text
+            .matches("More than one application here gives itself this name")
+            .count(),
+        2
+    );
     let second = page(browser.open(&house.server.url("/ui/apps?page=2")).await.unwrap());
     assert!(second.text.contains("Page 2 of 2"), "{}", second.text);
-    assert_eq!(second.text.matches("Unverified application").count(), 2);
+    assert_eq!(second.text.matches("Registered by the operator").count(), 2);
     let all = format!("{} {}", first.text, second.text);
     for id in &ids {
-        assert_eq!(all.matches(id.as_str()).count(), 2, "beside its name, and on its button: {id}");
+        assert_eq!(
+            all.matches(id.as_str()).count(),
+            2,
+            "beside its name, and on its button: {id}"
+        );
     }
     for nonsense in ["0", "99", "-1", "x", "99999999999999999999999"] {
         let url = house.server.url(&format!("/ui/apps?page={nonsense}"));
@@ -311,11 +381,21 @@ async fn an_operator_lists_and_revokes_grants_on_the_command_line() {
     assert!(!house.is_over("native", &native).await);
 
     let native = house.connect(&browser, "native").await;
-    let ended = json(&house, &["grant", "revoke", "--user", "Alice", "--client", "native"], "");
+    let ended = json(
+        &house,
+        &["grant", "revoke", "--user", "Alice", "--client", "native"],
+        "",
+    );
     assert_eq!(ended["username"], "alice");
     assert!(house.is_over("native", &native).await);
-    let (web, native) = (house.connect(&browser, "web").await, house.connect(&browser, "native").await);
-    assert_eq!(json(&house, &["grant", "revoke", "--user", "alice"], "")["revoked"], 2);
+    let (web, native) = (
+        house.connect(&browser, "web").await,
+        house.connect(&browser, "native").await,
+    );
+    assert_eq!(
+        json(&house, &["grant", "revoke", "--user", "alice"], "")["revoked"],
+        2
+    );
     assert!(house.is_over("web", &web).await && house.is_over("native", &native).await);
     // The account itself stays signed in.
     let home = page(browser.open(&house.server.url("/ui/")).await.unwrap());
@@ -348,9 +428,10 @@ async fn a_stranger_is_marked_as_one_and_a_scope_says_which_tools_it_opens() {
     }));
     let (_, client) = answer(request).await;
     let id = text(&client, "client_id");
-    let url = house
-        .authorize_url(id, "scope=mcp%3Aread%20mcp%3Awrite")
-        .replace("https%3A%2F%2Fclient.example%2Fcb", "http%3A%2F%2F127.0.0.1%3A7777%2Fcb");
+    let url = house.authorize_url(id, "scope=mcp%3Aread%20mcp%3Awrite").replace(
+        "https%3A%2F%2Fclient.example%2Fcb",
+        "http%3A%2F%2F127.0.0.1%3A7777%2Fcb",
+    );
     let browser = house.browser();
     let login = page(browser.open(&url).await.unwrap());
     let form = login.form_with("step", "login").unwrap().clone();
@@ -369,12 +450,20 @@ async fn a_stranger_is_marked_as_one_and_a_scope_says_which_tools_it_opens() {
         assert!(shown.text.contains(said), "{said} is not in\n{}", shown.text);
     }
     let form = shown.form_with("step", "consent").unwrap().clone();
-    let Visit::Left(left) = browser.submit(&shown, &form, &[("decision", "allow")]).await.unwrap() else {
+    let Visit::Left(left) = browser
+        .submit(&shown, &form, &[("decision", "allow")])
+        .await
+        .unwrap()
+    else {
         panic!("it stays here");
     };
     assert!(left.parameter("code").unwrap().is_some());
     // No silent approval, but no longer the first time (CD-01).
     let shown = page(browser.open(&url).await.unwrap());
     assert!(!shown.text.contains("First time for you"), "{}", shown.text);
-    assert!(shown.text.contains("Allow access to your account?"), "{}", shown.text);
+    assert!(
+        shown.text.contains("Allow access to your account?"),
+        "{}",
+        shown.text
+    );
 }

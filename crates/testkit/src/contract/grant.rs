@@ -315,7 +315,10 @@ pub async fn a_grant_remembers_when_it_was_last_used_and_from_where(store: &dyn 
             address,
             ..sample::rotation(&scene.grant, &presented)
         };
-        let answer = store.rotate_refresh_token(&rotation, sample::now()).await.unwrap();
+        let answer = store
+            .rotate_refresh_token(&rotation, sample::now())
+            .await
+            .unwrap();
         assert_eq!(answer, RotateRefreshToken::Rotated);
         let used = only_grant(store, &scene).await.last_used.unwrap();
         assert_eq!(used.address, address);
@@ -396,7 +399,10 @@ pub async fn nothing_lives_after_a_disconnection_that_raced_with_exchanges(store
             }
             1 | 2 => {
                 let rotation = sample::rotation(&redeemed, &presented);
-                let answer = store.rotate_refresh_token(&rotation, sample::now()).await.unwrap();
+                let answer = store
+                    .rotate_refresh_token(&rotation, sample::now())
+                    .await
+                    .unwrap();
                 assert_ne!(answer, RotateRefreshToken::Reused);
                 Some((rotation.access_token, rotation.successor))
             }
@@ -425,7 +431,10 @@ pub async fn hostile_text_survives_in_a_grant(store: &dyn WholeStore) {
             .await
             .unwrap();
         assert_eq!(peek.grant.unwrap().grant, grant);
-        let listed = store.list_grants(&GrantQuery::of(&text), 10, sample::now()).await.unwrap();
+        let listed = store
+            .list_grants(&GrantQuery::of(&text), 10, sample::now())
+            .await
+            .unwrap();
         assert_eq!(listed[0].grant, grant);
         let tokens = redeem(store, &grant).await;
         let peek = store

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use mcp_authflow_testkit::browser::{Browser, Decision};
 use mcp_authflow_testkit::chromium::Chromium;
 use mcp_authflow_testkit::server::{Store, TestServer};
 use url::Url;
@@ -13,6 +14,10 @@ use super::super::house::{House, Keeper, PASSWORD, StoreKind, USERNAME, http};
 
 /// A resource with the name and the scopes of a real one, so that the pictures look like life.
 const BOOTSTRAP: &str = r#"
+[[user]]
+username = "bob"
+password = "correct horse battery staple"
+
 [[client]]
 client_id = "notebook"
 name = "Research Notebook"
@@ -35,10 +40,12 @@ introspection_client_secret = "mcpcs_only-for-pictures-only-for-pictures"
 [[resource.scope]]
 name = "mail:read"
 description = "Read your messages and their attachments"
+tools = ["list_messages", "read_message", "read_attachment", "list_folders", "count_unread", "read_headers", "read_thread"]
 
 [[resource.scope]]
 name = "mail:search"
 description = "Search in all your folders"
+tools = ["search_messages"]
 
 [[resource.scope]]
 name = "mail:draft"
@@ -76,6 +83,9 @@ description = "Change where your mail is forwarded to"
 /// RFC 7636 appendix B.
 const CODE_CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
+/// The verifier of it.
+const CODE_VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
 /// A page in one of its states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scene {
@@ -96,6 +106,13 @@ pub(super) enum Scene {
     Error,
     Home,
     HomeOfNobody,
+    AppsLogin,
+    AppsNone,
+    Apps,
+    AppsDisconnect,
+    AppsDisconnected,
+    SignOutEverywhere,
+    SignedOutEverywhere,
     SignedOut,
     Setup,
 }
@@ -104,6 +121,8 @@ pub(super) enum Scene {
 #[derive(Debug)]
 pub(super) struct Stage {
     house: House,
+    /// Whether some clients have been let in.
+    connected: tokio::sync::OnceCell<()>,
     /// A server without any account, which therefore offers to make the first.
     untouched: TestServer,
 }
@@ -120,6 +139,7 @@ impl Stage {
         };
         Ok(Self {
             house: keeper.serve(StoreKind::Sqlite, "", BOOTSTRAP)?,
+            connected: tokio::sync::OnceCell::new(),
             untouched,
         })
     }
@@ -166,6 +186,51 @@ impl Stage {
         Ok(client["client_id"].as_str().context("no client_id")?.to_owned())
     }
 
+    /// Lets a client of the operator's and one that registered itself in; each fetches its tokens.
+    async fn connect(&self) -> Result<()> {
+        let (http, mail) = (http()?, "https://mail.example/mcp");
+        let person = Browser::new()?;
+        let stranger = "http://localhost:3118/callback";
+        let registered = self.register("Terminal Helper", stranger).await?;
+        for (client, redirect_uri, scope) in [
+            (registered.as_str(), stranger, "mail:read mail:search"),
+            (
+                "notebook",
+                "https://notebook.example/oauth/callback",
+                "mail:read calendar:read",
+            ),
+        ] {
+            let url = self.authorize(client, redirect_uri, mail, scope)?;
+            let left = person
+                .sign_in_and(&url, USERNAME, PASSWORD, Decision::Allow)
+                .await?;
+            let code = left.parameter("code")?.context("no code")?;
+            self.fetch_tokens(
+                &http,
+                &[
+                    ("grant_type", "authorization_code"),
+                    ("code", &code),
+                    ("redirect_uri", redirect_uri),
+                    ("client_id", client),
+                    ("code_verifier", CODE_VERIFIER),
+                ],
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn fetch_tokens(&self, http: &reqwest::Client, form: &[(&str, &str)]) -> Result<()> {
+        let response = http
+            .post(self.house.server.url("/token"))
+            .form(form)
+            .send()
+            .await?;
+        let (status, text) = (response.status(), response.text().await?);
+        ensure!(status == 200, "the token endpoint answered {status}: {text}");
+        Ok(())
+    }
+
     /// The one-time link that the untouched server has printed.
     fn setup_link(&self) -> Result<String> {
         let line = self
@@ -202,6 +267,13 @@ impl Scene {
         Self::Error,
         Self::Home,
         Self::HomeOfNobody,
+        Self::AppsLogin,
+        Self::AppsNone,
+        Self::Apps,
+        Self::AppsDisconnect,
+        Self::AppsDisconnected,
+        Self::SignOutEverywhere,
+        Self::SignedOutEverywhere,
         Self::SignedOut,
         Self::Setup,
     ];
@@ -226,6 +298,13 @@ impl Scene {
             Self::Error => "error",
             Self::Home => "home",
             Self::HomeOfNobody => "home-not-signed-in",
+            Self::AppsLogin => "apps-login",
+            Self::AppsNone => "apps-none",
+            Self::Apps => "apps",
+            Self::AppsDisconnect => "apps-disconnect",
+            Self::AppsDisconnected => "apps-disconnected",
+            Self::SignOutEverywhere => "sign-out-everywhere",
+            Self::SignedOutEverywhere => "signed-out-everywhere",
             Self::SignedOut => "signed-out",
             Self::Setup => "setup",
         }
@@ -303,6 +382,43 @@ impl Scene {
             }
             Self::Home => go_home(chromium, stage).await,
             Self::HomeOfNobody => chromium.open(&stage.house.server.url("/ui/")).await,
+            Self::AppsLogin => chromium.open(&stage.house.server.url("/ui/apps")).await,
+            Self::AppsNone => go_to_apps(chromium, stage, "bob").await,
+            Self::Apps => {
+                connect_some(stage).await?;
+                go_to_apps(chromium, stage, USERNAME).await
+            }
+            Self::AppsDisconnect => {
+                connect_some(stage).await?;
+                go_to_apps(chromium, stage, USERNAME).await?;
+                chromium
+                    .open(&stage.house.server.url("/ui/apps/disconnect?client=notebook"))
+                    .await
+            }
+            Self::AppsDisconnected => {
+                connect_some(stage).await?;
+                go_to_apps(chromium, stage, USERNAME).await?;
+                chromium
+                    .open(&stage.house.server.url("/ui/apps/disconnect?client=notebook"))
+                    .await?;
+                chromium.press_in("form[action$=\"/ui/apps/disconnect\"]").await
+            }
+            Self::SignOutEverywhere => {
+                connect_some(stage).await?;
+                go_to_apps(chromium, stage, USERNAME).await?;
+                chromium
+                    .open(&stage.house.server.url("/ui/sign-out-everywhere"))
+                    .await
+            }
+            Self::SignedOutEverywhere => {
+                go_to_apps(chromium, stage, "bob").await?;
+                chromium
+                    .open(&stage.house.server.url("/ui/sign-out-everywhere"))
+                    .await?;
+                chromium
+                    .press_in("form[action$=\"/ui/sign-out-everywhere\"]")
+                    .await
+            }
             Self::SignedOut => {
                 go_home(chromium, stage).await?;
                 chromium.press_in("form[action$=\"/ui/sign-out\"]").await
@@ -365,6 +481,22 @@ async fn sign_in(chromium: &Chromium) -> Result<()> {
     chromium
         .fill_and_press("login", &[("username", USERNAME), ("password", PASSWORD)], "")
         .await
+}
+
+/// Signs in on the page of connected applications.
+async fn go_to_apps(chromium: &Chromium, stage: &Stage, username: &str) -> Result<()> {
+    chromium.open(&stage.house.server.url("/ui/apps")).await?;
+    let fields = [("username", username), ("password", PASSWORD)];
+    chromium.fill_and_press("login", &fields, "").await
+}
+
+/// Lets some clients in, once.
+async fn connect_some(stage: &Stage) -> Result<()> {
+    stage
+        .connected
+        .get_or_try_init(|| stage.connect())
+        .await
+        .map(drop)
 }
 
 /// Signs in through the consent page of some client and goes to the person's own page.
