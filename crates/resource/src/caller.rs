@@ -290,6 +290,43 @@ mod tests {
         );
     }
 
+    /// M-031: whoever reads the log sees who asked for more, by which client, and for what; it is no more than is needed.
+    #[test]
+    fn every_request_for_more_is_told_to_the_log() {
+        use std::sync::Mutex;
+
+        #[derive(Clone, Default)]
+        struct Log(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (log, caller) = (Log::default(), caller("notes:read"));
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            caller.require_scope("notes:read").unwrap();
+            caller.require_scope("notes:write").unwrap_err();
+        });
+        let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(written.lines().count(), 1, "{written}");
+        for said in [
+            "client_id=\"c1\"",
+            "subject=\"u1\"",
+            "required=notes:read notes:write",
+        ] {
+            assert!(written.contains(said), "{said}: {written}");
+        }
+    }
+
     #[test]
     fn a_scope_that_is_none_is_never_allowed() {
         let refused = caller("a b").require_scope("a  b").unwrap_err();

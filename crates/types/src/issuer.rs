@@ -153,6 +153,7 @@ mod tests {
         Ok(())
     }
 
+    /// M-005
     #[test]
     fn what_clients_could_read_two_ways_is_refused() {
         use InvalidIssuer as No;

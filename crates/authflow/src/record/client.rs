@@ -401,7 +401,7 @@ mod tests {
         );
     }
 
-    /// M-099, P13
+    /// P13
     #[test]
     fn only_a_vouched_for_client_on_https_can_prove_itself() {
         assert!(client(ClientOrigin::Operator, &["https://a.example/cb"]).can_prove_itself());

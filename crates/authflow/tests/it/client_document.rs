@@ -27,10 +27,13 @@ const APP: &str = "https://app.example/client.json";
 const WEB: &str = "https://client.example/cb";
 const DAY: u64 = 86_400;
 
+/// What a URL answers, and for how many seconds it may be kept where its host says so.
+type Published = (Result<Vec<u8>, FetchError>, Option<u64>);
+
 /// What the internet has, URL by URL, and how often each was asked for. It keeps no copies.
 #[derive(Default)]
 struct Internet {
-    documents: Mutex<HashMap<String, (Result<Vec<u8>, FetchError>, Option<u64>)>>,
+    documents: Mutex<HashMap<String, Published>>,
     asked: Mutex<HashMap<String, usize>>,
 }
 
@@ -428,7 +431,7 @@ async fn a_code_goes_only_where_the_document_says_when_it_is_given() {
     assert!(matches!(reason, PageReason::RedirectUri(_)), "{reason}");
 }
 
-/// P13, M-099, M-176: what is remembered, and what makes it forgotten.
+/// P13, M-176: what is remembered, and what makes it forgotten.
 #[tokio::test]
 async fn an_approval_is_remembered_for_trusted_hosts_on_the_web_until_the_document_changes() {
     let trusted = || DomainTrust::Only([host("app.example")].into());
@@ -498,6 +501,7 @@ async fn an_allowed_host_is_remembered_in_open_mode() {
 }
 
 /// CM-18, M-177
+/// M-100
 #[tokio::test]
 async fn a_host_that_is_not_let_in_is_never_asked() {
     let only = |name: &str| DomainTrust::Only([host(name)].into());

@@ -167,7 +167,7 @@ async fn a_resumed_request_is_the_one_that_was_stored() {
     assert_eq!(named(&first), named(&again));
 }
 
-/// AZ-13, M-099, P13: remembered only for clients that prove who they are, and only as far as it went.
+/// AZ-13, P13: remembered only for clients that prove who they are, and only as far as it went.
 #[tokio::test]
 async fn an_approval_is_remembered_as_far_as_it_went() {
     let scene = Scene::new().await;

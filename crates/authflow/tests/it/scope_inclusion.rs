@@ -192,7 +192,7 @@ async fn scopes_of_one_name_are_narrowed_and_expanded_at_each_resource_alone() {
     assert_eq!(heard(&scene, "RS1", &second).await, "inactive");
 }
 
-/// M-023: nothing follows from a name.
+/// Nothing follows from a name.
 #[tokio::test]
 async fn without_a_word_of_the_resource_no_scope_includes_another() {
     let scene = Scene::new().await;

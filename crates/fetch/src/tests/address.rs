@@ -13,6 +13,7 @@ fn refused(answer: Result<Document, FetchError>) -> Refused {
 }
 
 /// SF-01, SF-03, SF-04, SF-05: nothing is looked up, nothing is dialled.
+/// M-069, M-168
 #[tokio::test]
 async fn a_special_address_in_a_url_is_refused_in_every_spelling() {
     let canary = Peer::serving("{}").await;
@@ -143,6 +144,7 @@ async fn a_name_of_a_private_address_is_no_scanner() {
 }
 
 /// SF-07, SF-17: what an alias leads to, over however many others, is in the answer as addresses.
+/// M-069, M-168
 #[tokio::test]
 async fn a_name_with_one_special_address_is_refused() {
     let canary = Peer::serving("{}").await;
@@ -168,6 +170,7 @@ async fn a_name_with_one_special_address_is_refused() {
 }
 
 /// SF-22, DNS rebinding: what is dialled is what was vetted, and it is vetted at every fetch.
+/// M-069, M-168
 #[tokio::test]
 async fn a_name_that_rebinds_is_refused() {
     let (clock, tls) = (ManualClock::default(), tls::Authority::new());

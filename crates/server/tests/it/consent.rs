@@ -14,6 +14,7 @@ async fn consent_page(house: &House, browser: &Browser) -> Page {
 }
 
 /// M-098, CD-08
+/// M-142
 #[tokio::test]
 async fn the_page_says_who_where_what_and_as_whom() {
     let house = House::open();

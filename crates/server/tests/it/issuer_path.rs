@@ -143,7 +143,7 @@ async fn every_page_lies_beneath_the_path() {
     assert_eq!(begun["verification_uri"], format!("{issuer}/ui/device"));
 }
 
-/// M-041 the other way: at the root there is nothing that another tenant could mistake for its own.
+/// At the root there is nothing that another tenant could mistake for its own.
 #[tokio::test]
 async fn nothing_of_it_answers_at_the_root() {
     let house = tenant();

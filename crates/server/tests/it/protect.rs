@@ -112,6 +112,7 @@ async fn without_a_token_every_method_and_path_is_401() {
 }
 
 /// M-010, M-012, M-044: the documents of both, and JSON for everything that is not there.
+/// M-040
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_origin_has_the_documents_of_both_and_nothing_else() {
     let upstream = Upstream::start(tools());

@@ -63,7 +63,6 @@ fn three_members_make_a_client_and_the_rest_has_defaults() {
     assert!(profile.scope.is_none() && profile.document.is_none() && !profile.assertion_is_optional);
 }
 
-/// M-077
 #[test]
 fn what_a_document_says_of_itself_is_kept_as_it_stands() {
     let profile = parse(&with(json!({
