@@ -115,3 +115,44 @@ async fn a_claim_opens_nothing() {
     assert!(!is_taken(&house, id, "http://127.0.0.1:19876/mcp/oauth/callback").await);
     assert!(!house.server.output().text().contains("let pass"));
 }
+
+/// M-200: a client that may leave its assertion out and does has proven nothing, and gets nothing for its own sake.
+#[tokio::test]
+async fn without_an_assertion_nobody_is_a_machine_or_a_resource_server() {
+    const ID: &str = "https://chatgpt.com/oauth/client.json";
+    let key = mcp_authflow_jose::SigningKey::generate(mcp_authflow_jose::Algorithm::Es256).unwrap();
+    let house = House::of(
+        builder()
+            .bootstrap([BOOTSTRAP, &crate::client_assertion::machine(ID, &key)].concat())
+            .config("[known_clients]\non = [\"assertion-left-out\"]\n")
+            .start()
+            .unwrap(),
+    );
+    let bare = [
+        ("grant_type", "client_credentials"),
+        ("resource", crate::house::R1),
+        ("client_id", ID),
+    ];
+    let (status, refusal) = house.post("/token", &bare).await;
+    assert_eq!((status, &refusal["error"]), (400, &json!("unauthorized_client")));
+    let claims = crate::client_assertion::claims(ID, house.server.issuer(), "once");
+    let assertion = key.sign("JWT", &claims).unwrap();
+    let mut signed = bare.to_vec();
+    signed.push((
+        "client_assertion_type",
+        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+    ));
+    signed.push(("client_assertion", &assertion));
+    let (status, given) = house.post("/token", &signed).await;
+    assert_eq!(status, 200, "{given}");
+    let (status, refusal) = house
+        .post(
+            "/introspect",
+            &[
+                ("token", given["access_token"].as_str().unwrap()),
+                ("client_id", ID),
+            ],
+        )
+        .await;
+    assert_eq!((status, &refusal["error"]), (401, &json!("invalid_client")));
+}

@@ -1,6 +1,6 @@
 //! Many at once, and too late.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcp_authflow_testkit::document_host::{DocumentHost, Served};
 use serde_json::json;
@@ -73,16 +73,17 @@ async fn trap_16_time_limits_a_slow_document_host_holds_nobody_longer_than_three
     }
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     for (client, status) in [(&id, 504), (&slow, 400)] {
-        let begun = Instant::now();
         let url = authorize_url(&house, client, redirect, &[("resource", R1)]);
-        let response = house.http.get(url).send().await.unwrap();
-        let held = begun.elapsed();
+        let response = in_time(house.http.get(url).send()).await.unwrap();
         assert_eq!(response.status(), status, "{client}");
-        assert!(held < Duration::from_millis(3_500), "{client}: {held:?}");
     }
-    let begun = Instant::now();
-    let (status, refreshed) = house.refresh(&id, text(&given, "refresh_token")).await;
-    let held = begun.elapsed();
+    let (status, refreshed) = in_time(house.refresh(&id, text(&given, "refresh_token"))).await;
     assert_eq!(status, 200, "{refreshed}");
-    assert!(held < Duration::from_millis(3_500), "{held:?}");
+}
+
+/// An answer that a client still waits for when it asks two servers one after the other.
+async fn in_time<T>(answer: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_millis(3_500), answer)
+        .await
+        .expect("an answer within 3.5 s")
 }
