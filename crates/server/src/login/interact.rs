@@ -276,11 +276,16 @@ impl People {
 impl People {
     /// Who asks.
     fn application(&self, pending: &Pending) -> Application {
-        identify(
+        let mut application = identify(
             pending.client(),
             self.inner.server.settings().issuer.path(),
             self.now(),
-        )
+        );
+        // Nobody may be signed in yet: then the request that waits says why the logo is asked for.
+        if let Some(logo) = &mut application.logo {
+            *logo = format!("{logo}?interaction={}", pending.id());
+        }
+        application
     }
 
     /// How well the client is known, here and to this person.

@@ -4,7 +4,9 @@
 
 mod account;
 mod client_assertion;
+mod client_document_verbs;
 mod client_documents;
+mod client_logo;
 mod command_line;
 mod concurrency;
 mod connected_apps;
