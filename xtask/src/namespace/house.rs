@@ -85,6 +85,7 @@ pub(crate) struct AuthServer {
     folder: tempfile::TempDir,
     binary: PathBuf,
     database: String,
+    key_file: Option<PathBuf>,
     pub(crate) address: SocketAddr,
 }
 
@@ -146,6 +147,7 @@ impl AuthServer {
             folder,
             binary: plan.binary.to_owned(),
             database,
+            key_file: plan.shared.map(|shared| shared.key_file.clone()),
             address,
         })
     }
@@ -165,6 +167,9 @@ impl AuthServer {
             .arg(self.folder.path())
             .env_clear()
             .current_dir(self.folder.path());
+        if let Some(key_file) = &self.key_file {
+            command.env("AUTHFLOW_SERVER_KEY_FILE", key_file);
+        }
         capture(&mut command)
     }
 

@@ -213,27 +213,8 @@ impl World {
         judgement.demand(reply.location().is_none(), || {
             format!("redirected: {}", tried.describe())
         });
-        self.judge_network(judgement, &tried, expect);
+        judge_network(judgement, &tried, expect);
         Ok(tried)
-    }
-
-    fn judge_network(&self, judgement: &mut Judgement, tried: &Tried, expect: Expect) {
-        let (most, what) = match expect {
-            Expect::Unasked => (0, "nothing may be dialled"),
-            Expect::Asked => (3, "a few ordinary addresses may be dialled"),
-        };
-        judgement.demand(tried.dialled <= most, || format!("{what}: {}", tried.describe()));
-        let private = tried.contacts.iter().find(|contact| !is_global(contact.to.ip()));
-        judgement.demand(private.is_none(), || {
-            format!("A CANARY WAS DIALLED: {}", tried.describe())
-        });
-        let text = tried.text().replace(&tried.url, "");
-        let told = DETAILS
-            .iter()
-            .find(|detail| text.to_ascii_lowercase().contains(*detail));
-        judgement.demand(told.is_none(), || {
-            format!("the answer tells {told:?}: {}: {}", tried.describe(), text)
-        });
     }
 
     /// Makes the server ask a good URL, which it must believe: a refusal proves nothing where this is refused too.
@@ -300,4 +281,24 @@ impl World {
         );
         Ok(())
     }
+}
+
+/// Whom the server dialled, and what its answer tells of that.
+fn judge_network(judgement: &mut Judgement, tried: &Tried, expect: Expect) {
+    let (most, what) = match expect {
+        Expect::Unasked => (0, "nothing may be dialled"),
+        Expect::Asked => (3, "a few ordinary addresses may be dialled"),
+    };
+    judgement.demand(tried.dialled <= most, || format!("{what}: {}", tried.describe()));
+    let private = tried.contacts.iter().find(|contact| !is_global(contact.to.ip()));
+    judgement.demand(private.is_none(), || {
+        format!("A CANARY WAS DIALLED: {}", tried.describe())
+    });
+    let text = tried.text().replace(&tried.url, "");
+    let told = DETAILS
+        .iter()
+        .find(|detail| text.to_ascii_lowercase().contains(*detail));
+    judgement.demand(told.is_none(), || {
+        format!("the answer tells {told:?}: {}: {}", tried.describe(), text)
+    });
 }

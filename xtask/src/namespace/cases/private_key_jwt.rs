@@ -79,8 +79,8 @@ pub(super) async fn ja_29(world: &World) -> Result<Judgement> {
 }
 
 /// A client whose key set forbids keeping it, with the old key in it.
-async fn client_with(world: &World, word: &str, keys: &[&SigningKey]) -> Result<(Visitor, String, String)> {
-    let host = world.host(word);
+async fn client_with(world: &World, place: &str, keys: &[&SigningKey]) -> Result<(Visitor, String, String)> {
+    let host = world.host(place);
     publish(world, &host, keys);
     let visitor = world.visitor()?;
     let id = register(&visitor, &json!({ "jwks_uri": format!("https://{host}/jwks") })).await?;

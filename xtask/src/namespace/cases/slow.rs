@@ -134,7 +134,7 @@ pub(super) async fn sf_11(world: &World) -> Result<Judgement> {
         }
     }
     let growth = world.server.memory()?.saturating_sub(before_all);
-    judgement.demand(growth < FIRST, || {
+    judgement.demand(growth < 2 * FIRST, || {
         format!("{growth} bytes more memory after all of them")
     });
     world.judge_after(&mut judgement, &refused).await?;
@@ -258,7 +258,7 @@ pub(super) async fn sf_17(world: &World) -> Result<Judgement> {
             let (Some(least), Some(most)) = (medians.iter().min(), medians.iter().max()) else {
                 continue;
             };
-            spread = spread.min(*most - *least);
+            spread = spread.min(most.saturating_sub(*least));
             if spread < APART {
                 break;
             }
