@@ -492,7 +492,7 @@ impl Advice {
                 .and_then(Value::as_str)
                 .filter(|text| !text.is_empty())
             {
-                None => self.note(name, format!("it is missing: {what} helps people to decide")),
+                None => self.note(name, format!("it is missing: {what} would help people to decide")),
                 Some(text) if !is_public(text, own) => self.warn(
                     name,
                     "it is left out, because it is no https address of a public host: serve it by https",
