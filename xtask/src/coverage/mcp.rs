@@ -101,13 +101,11 @@ impl Map {
     pub(super) fn print(&self) {
         for (number, row) in &self.rows {
             let on: Vec<&str> = row.on.iter().map(|party| party.as_str()).collect();
-            let (level, versions) = (row.level.as_str(), row.versions.as_str());
-            let dash = |text| if text == "" { "-" } else { text };
             println!(
                 "{number}  {} {} {}  {} ({})",
                 on.join("+"),
-                dash(level),
-                dash(versions),
+                or_dash(&row.level),
+                or_dash(&row.versions),
                 row.title,
                 row.source
             );
@@ -150,6 +148,10 @@ impl Map {
         );
         tally
     }
+}
+
+fn or_dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
 }
 
 #[cfg(test)]
