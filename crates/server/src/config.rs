@@ -298,6 +298,7 @@ impl Config {
                 protect::PLAIN_HTTP
             ));
         }
+        dangers.extend(self.known_clients.dangers());
         if !self.fetch_networks.is_empty() {
             let networks: Vec<String> = self.fetch_networks.iter().map(ToString::to_string).collect();
             dangers.push(format!(

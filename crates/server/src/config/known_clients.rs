@@ -15,6 +15,23 @@ pub(crate) struct KnownClientsConfig {
 }
 
 impl KnownClientsConfig {
+    /// What is let pass that gives something up, client by client.
+    pub(super) fn dangers(&self) -> Vec<String> {
+        let mut dangers = Vec::new();
+        for entry in self.table.entries() {
+            for leniency in entry.leniencies() {
+                if !leniency.is_on_by_default() && self.switches.are_on(&entry.name, leniency) {
+                    dangers.push(format!(
+                        "known_clients.on has \"{leniency}\" for {}: {}; leave it out when that client needs it no more",
+                        entry.title,
+                        leniency.gives_up()
+                    ));
+                }
+            }
+        }
+        dangers
+    }
+
     /// `known_clients.file` (none): entries in the place of the built-in ones, or beside them. `known_clients.on`,
     /// `known_clients.off` (none): leniencies, each for all or as `client/leniency`.
     pub(super) fn read(read: &mut Reader) -> Result<Self, ConfigError> {

@@ -341,6 +341,9 @@ impl<'a> Replay<'a> {
             self.has_leniency(),
             "{log}"
         );
+        // What gives something up is warned of at the start.
+        let is_warned_of = log.contains("leave it out when that client needs it no more");
+        assert_eq!(is_warned_of, self.has_leniency(), "{log}");
         let trail = format!("for {}", self.fixture.known_client);
         let is_there = log
             .lines()
