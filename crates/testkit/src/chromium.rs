@@ -202,6 +202,25 @@ impl Chromium {
         self.press(&button).await
     }
 
+    /// Follows the link that this CSS selector finds.
+    pub async fn follow(&self, selector: &str) -> Result<()> {
+        let link = self
+            .driver()
+            .find(By::Css(selector))
+            .await
+            .with_context(|| format!("no link `{selector}`"))?;
+        self.press(&link).await
+    }
+
+    /// The text of the page as it is seen, with runs of white space as one space.
+    pub async fn text(&self) -> Result<String> {
+        let text = self
+            .script("return document.body ? document.body.innerText : ''", vec![])
+            .await?;
+        let words = text.as_str().unwrap_or_default().split_whitespace();
+        Ok(words.collect::<Vec<_>>().join(" "))
+    }
+
     /// Opens an authorization URL, signs in if asked, decides on consent if asked, and returns where the browser was sent.
     ///
     /// Something should listen at the client's redirect URI, or Chromium shows its own error page there.

@@ -1,8 +1,10 @@
 //! `cargo xtask screens`: every page in a real browser, on a phone and a desktop, light and dark.
 //!
 //! Each picture is taken only of a page without faults: nothing sticks out, every text can be read, every
-//! control has a name and is reached by keyboard in order, and the browser has no complaint.
+//! control has a name and is reached by keyboard in order, and the browser has no complaint. At the end a person disconnects
+//! a client, at both sizes.
 
+mod in_charge;
 mod picture;
 mod scenes;
 
@@ -67,6 +69,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Tally> {
             match result {
                 Ok(()) => eprintln!("passed  {name}  {seconds:.1} s"),
                 Err(error) => eprintln!("FAILED  {name}  {seconds:.1} s\n{error:#}"),
+            }
+        }
+        for view in [View::PHONE, View::DESKTOP] {
+            let name = format!("in-charge, {}", view.name);
+            if arguments
+                .filter
+                .as_ref()
+                .is_some_and(|filter| !name.contains(filter))
+            {
+                continue;
+            }
+            let result = in_charge::walk(&chromium, &stage, view).await;
+            tally += Tally::one(result.is_ok());
+            match result {
+                Ok(()) => eprintln!("passed  {name}"),
+                Err(error) => eprintln!("FAILED  {name}\n{error:#}"),
             }
         }
         if !arguments.check {

@@ -80,11 +80,16 @@ name = "settings:forwarding"
 description = "Change where your mail is forwarded to"
 "#;
 
+/// The resource of the pictures.
+pub(super) const MAIL: &str = "https://mail.example/mcp";
+/// With what it asks about tokens.
+pub(super) const INTROSPECTOR: (&str, &str) = ("example-mail", "mcpcs_only-for-pictures-only-for-pictures");
+
 /// RFC 7636 appendix B.
 const CODE_CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 /// The verifier of it.
-const CODE_VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(super) const CODE_VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 /// A page in one of its states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +155,7 @@ impl Stage {
     }
 
     /// An authorization request as a client would make it.
-    fn authorize(&self, client_id: &str, redirect_uri: &str, resource: &str, scope: &str) -> Result<String> {
+    pub(super) fn authorize(&self, client_id: &str, redirect_uri: &str, resource: &str, scope: &str) -> Result<String> {
         let url = Url::parse_with_params(
             &self.house.server.url("/authorize"),
             [
@@ -168,7 +173,7 @@ impl Stage {
     }
 
     /// Registers a client as its own library would, and returns its id.
-    async fn register(&self, name: &str, redirect_uri: &str) -> Result<String> {
+    pub(super) async fn register(&self, name: &str, redirect_uri: &str) -> Result<String> {
         let response = http()?
             .post(self.house.server.url("/register"))
             .json(&serde_json::json!({
@@ -188,7 +193,6 @@ impl Stage {
 
     /// Lets a client of the operator's and one that registered itself in; each fetches its tokens.
     async fn connect(&self) -> Result<()> {
-        let (http, mail) = (http()?, "https://mail.example/mcp");
         let person = Browser::new()?;
         let stranger = "http://localhost:3118/callback";
         let registered = self.register("Terminal Helper", stranger).await?;
@@ -200,35 +204,26 @@ impl Stage {
                 "mail:read calendar:read",
             ),
         ] {
-            let url = self.authorize(client, redirect_uri, mail, scope)?;
+            let url = self.authorize(client, redirect_uri, MAIL, scope)?;
             let left = person
                 .sign_in_and(&url, USERNAME, PASSWORD, Decision::Allow)
                 .await?;
             let code = left.parameter("code")?.context("no code")?;
-            self.fetch_tokens(
-                &http,
-                &[
-                    ("grant_type", "authorization_code"),
-                    ("code", &code),
-                    ("redirect_uri", redirect_uri),
-                    ("client_id", client),
-                    ("code_verifier", CODE_VERIFIER),
-                ],
-            )
+            self.token(&[
+                ("grant_type", "authorization_code"),
+                ("code", &code),
+                ("redirect_uri", redirect_uri),
+                ("client_id", client),
+                ("code_verifier", CODE_VERIFIER),
+            ])
             .await?;
         }
         Ok(())
     }
 
-    async fn fetch_tokens(&self, http: &reqwest::Client, form: &[(&str, &str)]) -> Result<()> {
-        let response = http
-            .post(self.house.server.url("/token"))
-            .form(form)
-            .send()
-            .await?;
-        let (status, text) = (response.status(), response.text().await?);
-        ensure!(status == 200, "the token endpoint answered {status}: {text}");
-        Ok(())
+    /// The address of a page or an endpoint.
+    pub(super) fn url(&self, path: &str) -> String {
+        self.house.server.url(path)
     }
 
     /// The one-time link that the untouched server has printed.
@@ -312,7 +307,7 @@ impl Scene {
 
     /// Takes a stranger's browser to the page.
     pub(super) async fn go(self, chromium: &Chromium, stage: &Stage) -> Result<()> {
-        let mail = "https://mail.example/mcp";
+        let mail = MAIL;
         match self {
             Self::Login => {
                 self.open(chromium, stage, "notebook", mail, "mail:read mail:search")
