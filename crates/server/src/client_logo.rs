@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{Path, Query, Request, State},
+    extract::{Path, Request, State},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -24,7 +24,7 @@ use mcp_authflow::{
 };
 use mcp_authflow_axum::BrowserCookie;
 use mcp_authflow_fetch::{Fetcher, Freshness, Limits, RasterImage};
-use mcp_authflow_types::ClientId;
+use mcp_authflow_types::{ClientId, Form};
 
 use crate::{config::Config, wire::on_a_leash};
 
@@ -72,13 +72,6 @@ struct Inner {
     idle: Duration,
 }
 
-/// What may stand in the address.
-#[derive(Debug, serde::Deserialize)]
-struct Asked {
-    /// The request that waits in this browser, where nobody is signed in yet.
-    interaction: Option<String>,
-}
-
 impl ClientLogos {
     pub(crate) fn new(config: &Config, server: AuthorizationServer, accounts: Arc<dyn AccountStore>) -> Self {
         let fetcher = on_a_leash(&config.issuer, config.listen, &config.fetch_networks)
@@ -106,16 +99,11 @@ impl ClientLogos {
     }
 
     /// The logo of a client, for whoever may see it.
-    async fn find(
-        &self,
-        client_id: &str,
-        asked: &Asked,
-        parts: &Parts,
-    ) -> Result<Option<(RasterImage, Bytes)>, StoreError> {
+    async fn find(&self, client_id: &str, parts: &Parts) -> Result<Option<(RasterImage, Bytes)>, StoreError> {
         let Ok(client_id) = ClientId::parse(client_id) else {
             return Ok(None);
         };
-        if !self.may_see(&client_id, asked, parts).await? {
+        if !self.may_see(&client_id, parts).await? {
             return Ok(None);
         }
         let store = &self.inner.server.ports().store;
@@ -152,12 +140,14 @@ impl ClientLogos {
             .filter(|_| counts && is_current)
     }
 
-    async fn may_see(&self, client_id: &ClientId, asked: &Asked, parts: &Parts) -> Result<bool, StoreError> {
+    async fn may_see(&self, client_id: &ClientId, parts: &Parts) -> Result<bool, StoreError> {
         let Some(browser) = self.inner.cookie.read(&parts.headers).map(|secret| secret.hash()) else {
             return Ok(false);
         };
         let now = self.inner.server.ports().clock.now();
-        if let Some(id) = asked.interaction.as_deref().and_then(InteractionId::parse) {
+        // The request that waits in this browser, where nobody may be signed in yet.
+        let query = Form::parse(parts.uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
+        if let Some(id) = query.value("interaction").and_then(InteractionId::parse) {
             let store = &self.inner.server.ports().store;
             let waiting = store.load_interaction(id, &browser, now).await?;
             if waiting.is_some_and(|waiting| waiting.client_id == *client_id) {
@@ -169,14 +159,9 @@ impl ClientLogos {
     }
 }
 
-async fn logo(
-    State(logos): State<ClientLogos>,
-    Path(client_id): Path<String>,
-    Query(asked): Query<Asked>,
-    request: Request,
-) -> Response {
+async fn logo(State(logos): State<ClientLogos>, Path(client_id): Path<String>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    match logos.find(&client_id, &asked, &parts).await {
+    match logos.find(&client_id, &parts).await {
         Ok(Some((image, bytes))) => {
             let mut response = Response::new(Body::from(bytes));
             let headers = response.headers_mut();

@@ -1,11 +1,11 @@
-//! `authflow client-document lint|make|pin|unpin|list|host`: the documents in which clients describe themselves.
+//! `authflow client-document lint|make|pin|unpin|refetch|list|host`: the documents in which clients describe themselves.
 
 mod host;
 mod lint;
 mod make;
 mod pin;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Subcommand;
 use mcp_authflow::client::metadata_document::{Finding, MetadataDocument};
@@ -47,6 +47,17 @@ Example:
         /// The client's identifier, the URL of its document
         client_id: ClientId,
     },
+    /// Have a document fetched anew the next time that its client comes, on every node
+    #[command(
+        after_help = "After a client's key was stolen and replaced, this makes the new one count at once.
+
+Example:
+  authflow client-document refetch https://app.example/oauth/client.json"
+    )]
+    Refetch {
+        /// The client's identifier, the URL of its document
+        client_id: ClientId,
+    },
     /// List the clients whose documents are kept
     List,
     /// Decide whose documents count, host by host
@@ -63,6 +74,12 @@ impl ClientDocumentVerb {
             Self::Unpin { client_id } => {
                 with_store(config, async |opened| {
                     pin::unpin(opened, &client_id, output).await
+                })
+                .await
+            }
+            Self::Refetch { client_id } => {
+                with_store(config, async |opened| {
+                    pin::refetch(opened, &client_id, output).await
                 })
                 .await
             }
@@ -91,7 +108,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The identifier that a document in a file has: the one that is said, or the one that it says itself.
-fn identifier(said: Option<String>, body: &[u8], path: &PathBuf) -> anyhow::Result<String> {
+fn identifier(said: Option<String>, body: &[u8], path: &Path) -> anyhow::Result<String> {
     let document = || serde_json::from_slice::<serde_json::Value>(body).ok();
     said.or_else(|| document()?["client_id"].as_str().map(str::to_owned))
         .ok_or_else(|| {

@@ -67,7 +67,7 @@ impl Pin {
             .into());
         }
         let now = SystemClock.now();
-        put(opened, &client_id, now, |old| {
+        put(opened, &client_id, now, false, |old| {
             let changed_at = old.and_then(|old| old.document).and_then(|copy| copy.changed_at);
             ClientProfile {
                 document: Some(DocumentCopy {
@@ -99,6 +99,7 @@ async fn put(
     opened: &Opened,
     client_id: &ClientId,
     now: Timestamp,
+    keeps_life: bool,
     copy: impl Fn(Option<&ClientProfile>) -> ClientProfile,
 ) -> anyhow::Result<()> {
     for _ in 0..3 {
@@ -125,7 +126,11 @@ async fn put(
             profile,
             seen: old.and_then(|old| old.document).map(|copy| copy.fetched_at),
             ends_tokens: change.ends_tokens(),
-            expires_at: None,
+            // What is pinned stays; a copy that is only fetched anew keeps the life that its client has.
+            expires_at: known
+                .as_ref()
+                .filter(|_| keeps_life)
+                .and_then(|client| client.expires_at),
         };
         match opened.store.put_client_document(&new, now).await? {
             PutClientDocument::Put => return Ok(()),
@@ -149,7 +154,7 @@ pub(super) async fn unpin(opened: &Opened, client_id: &ClientId, output: Output)
         .into());
     };
     let now = SystemClock.now();
-    put(opened, client_id, now, |old| ClientProfile {
+    put(opened, client_id, now, false, |old| ClientProfile {
         document: Some(DocumentCopy {
             source: DocumentSource::Fetched,
             ..pinned
@@ -163,6 +168,37 @@ pub(super) async fn unpin(opened: &Opened, client_id: &ClientId, output: Output)
     output.print(
         &json!({ "client_id": client_id, "pinned": false }),
         &format!("let go of the copy of {client_id}: from now on its host has to answer"),
+    )
+}
+
+/// Puts the copy at hand past its time, so that its host is asked the next time that the client comes.
+pub(super) async fn refetch(opened: &Opened, client_id: &ClientId, output: Output) -> anyhow::Result<()> {
+    let client = opened.store.load_client(client_id).await?;
+    let Some(copy) = client.as_ref().and_then(|client| client.profile.document) else {
+        return Err(Refused(format!(
+            "no document of {client_id} is kept; see authflow client-document list"
+        ))
+        .into());
+    };
+    let now = SystemClock.now();
+    put(opened, client_id, now, true, |old| ClientProfile {
+        document: Some(DocumentCopy {
+            fresh_until: now,
+            ..old.and_then(|old| old.document).unwrap_or(copy)
+        }),
+        ..old
+            .cloned()
+            .unwrap_or_else(|| ClientProfile::new(ClientOrigin::MetadataDocument))
+    })
+    .await?;
+    note(
+        client_id,
+        AuditAction::ClientDocument,
+        "the copy of the document is past its time",
+    );
+    output.print(
+        &json!({ "client_id": client_id, "fresh_until": now }),
+        &format!("the document of {client_id} is fetched anew the next time that its client comes"),
     )
 }
 

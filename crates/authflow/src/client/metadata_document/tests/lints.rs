@@ -30,6 +30,7 @@ fn nothing_is_said_of_a_document_without_fault() {
 /// M-062
 /// M-171
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn one_change_for_the_worse_is_one_finding() {
     use Severity::{Error, Note, Warning};
     for (name, value, severity, about, part) in [
