@@ -397,7 +397,11 @@ mod tests {
             (Some(315_360_000), 0, Some(315_360_000)),
         ] {
             let document = copy("1", said, 100).document(at(100 + after));
-            assert_eq!(document.fresh_for, left.map(Duration::from_secs), "{said:?} {after}");
+            assert_eq!(
+                document.fresh_for,
+                left.map(Duration::from_secs),
+                "{said:?} {after}"
+            );
         }
     }
 
