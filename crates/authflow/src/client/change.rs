@@ -92,7 +92,7 @@ impl fmt::Display for Change {
 }
 
 /// How well a client has to prove itself at the token endpoint.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Strength {
     Nothing,
     /// It may sign, and may leave it.
@@ -142,132 +142,91 @@ mod tests {
         }
     }
 
-    /// M-176: the change matrix.
+    /// A copy, and the same with a change.
+    fn changed(proof: Strength, change: impl Fn(&mut ClientProfile)) -> [ClientProfile; 2] {
+        let old = profile(&["https://app.example/cb"], proof);
+        let mut new = old.clone();
+        change(&mut new);
+        [old, new]
+    }
+
+    fn expect(what: &str, [old, new]: [ClientProfile; 2], changed: &[Changed], ends_tokens: bool) {
+        let change = Change::between(&old, &new);
+        assert_eq!(change.changed, changed, "{what}");
+        assert_eq!(change.asks_again(), !changed.is_empty(), "{what}");
+        assert_eq!(change.ends_tokens(), ends_tokens, "{what}");
+    }
+
+    /// M-176: the change matrix, where answers go.
     #[test]
-    fn what_a_person_decided_by_is_asked_again_and_a_weaker_proof_ends_tokens() {
-        use Changed as C;
-        use Strength as S;
-        const WEB: &[&str] = &["https://app.example/cb"];
-        let old = |proof| profile(WEB, proof);
-        let with = |proof, change: &dyn Fn(&mut ClientProfile)| {
-            let mut new = old(proof);
-            change(&mut new);
-            (old(proof), new)
-        };
-        let uris = |uris: &[&str]| (old(S::Nothing), profile(uris, S::Nothing));
-        let other_keys = Some(ClientKeys::Jwks("2".to_owned()));
-        let at_an_address = Some(ClientKeys::JwksUri("https://app.example/jwks".to_owned()));
-        let matrix: Vec<(&str, (ClientProfile, ClientProfile), &[C], bool)> = vec![
-            ("nothing", (old(S::Demanded), old(S::Demanded)), &[], false),
-            ("a path", uris(&["https://app.example/callback"]), &[], false),
+    fn another_destination_is_asked_about_again() {
+        const AGAIN: &[Changed] = &[Changed::RedirectHosts];
+        for (what, redirect_uris, changed) in [
+            ("nothing", &["https://app.example/cb"][..], &[][..]),
+            ("a path", &["https://app.example/callback"], &[]),
             (
                 "a second path",
-                uris(&["https://app.example/cb", "https://app.example/2"]),
+                &["https://app.example/cb", "https://app.example/2"],
                 &[],
-                false,
             ),
-            (
-                "spelling of a host",
-                uris(&["https://APP.example/cb"]),
-                &[],
-                false,
-            ),
+            ("the spelling of a host", &["https://APP.example/cb"], &[]),
             (
                 "a second host",
-                uris(&["https://app.example/cb", "https://b.example/cb"]),
-                &[C::RedirectHosts],
-                false,
+                &["https://app.example/cb", "https://b.example/cb"],
+                AGAIN,
             ),
+            ("another host", &["https://b.example/cb"], AGAIN),
             (
-                "another host",
-                uris(&["https://b.example/cb"]),
-                &[C::RedirectHosts],
-                false,
+                "this computer",
+                &["https://app.example/cb", "http://127.0.0.1/cb"],
+                AGAIN,
             ),
-            (
-                "loopback beside",
-                uris(&["https://app.example/cb", "http://127.0.0.1/cb"]),
-                &[C::RedirectHosts],
-                false,
-            ),
-            (
-                "an app beside",
-                uris(&["https://app.example/cb", "app:/cb"]),
-                &[C::RedirectHosts],
-                false,
-            ),
-            (
-                "a name",
-                with(S::Nothing, &|new| new.name = Some("Files".to_owned())),
-                &[C::Name],
-                false,
-            ),
-            (
-                "pages and logo",
-                with(S::Nothing, &|new| {
-                    new.uri = Some("https://app.example/".to_owned());
-                    new.logo_uri = Some("https://app.example/logo.png".to_owned());
-                    new.policy_uri = Some("https://app.example/p".to_owned());
-                    new.tos_uri = Some("https://app.example/t".to_owned());
-                    new.software_version = Some("2".to_owned());
-                }),
-                &[],
-                false,
-            ),
-            (
-                "keys",
-                with(S::Demanded, &|new| new.keys.clone_from(&other_keys)),
-                &[C::Keys],
-                false,
-            ),
-            (
-                "where keys are",
-                with(S::Demanded, &|new| new.keys.clone_from(&at_an_address)),
-                &[C::Keys],
-                false,
-            ),
-            (
-                "a first key",
-                (old(S::Nothing), old(S::Demanded)),
-                &[C::Keys, C::Method],
-                false,
-            ),
-            (
-                "an optional key",
-                (old(S::Nothing), old(S::Optional)),
-                &[C::Keys, C::Method],
-                false,
-            ),
-            (
-                "a key demanded",
-                (old(S::Optional), old(S::Demanded)),
-                &[C::Method],
-                false,
-            ),
-            (
-                "a key made optional",
-                (old(S::Demanded), old(S::Optional)),
-                &[C::Proof],
-                true,
-            ),
-            (
-                "no key any more",
-                (old(S::Demanded), old(S::Nothing)),
-                &[C::Keys, C::Proof],
-                true,
-            ),
-            (
-                "no optional key",
-                (old(S::Optional), old(S::Nothing)),
-                &[C::Keys, C::Proof],
-                true,
-            ),
-        ];
-        for (what, (old, new), changed, ends_tokens) in matrix {
-            let change = Change::between(&old, &new);
-            assert_eq!(change.changed, changed, "{what}");
-            assert_eq!(change.asks_again(), !changed.is_empty(), "{what}");
-            assert_eq!(change.ends_tokens(), ends_tokens, "{what}");
+            ("an app", &["https://app.example/cb", "app:/cb"], AGAIN),
+        ] {
+            let old = profile(&["https://app.example/cb"], Strength::Nothing);
+            let new = profile(redirect_uris, Strength::Nothing);
+            expect(what, [old, new], changed, false);
+        }
+    }
+
+    /// M-176: the change matrix, what it is called and shows.
+    #[test]
+    fn another_name_is_asked_about_again_and_another_page_is_not() {
+        let name = changed(Strength::Nothing, |new| new.name = Some("Files".to_owned()));
+        expect("a name", name, &[Changed::Name], false);
+        let pages = changed(Strength::Nothing, |new| {
+            new.uri = Some("https://app.example/".to_owned());
+            new.logo_uri = Some("https://app.example/logo.png".to_owned());
+            new.policy_uri = Some("https://app.example/p".to_owned());
+            new.tos_uri = Some("https://app.example/t".to_owned());
+            new.software_version = Some("2".to_owned());
+        });
+        expect("pages and logo", pages, &[], false);
+    }
+
+    /// M-176: the change matrix, how it proves itself.
+    #[test]
+    fn another_key_is_asked_about_again_and_a_weaker_proof_ends_tokens() {
+        use Changed as C;
+        use Strength as S;
+        let keys = changed(S::Demanded, |new| {
+            new.keys = Some(ClientKeys::Jwks("2".to_owned()))
+        });
+        expect("keys", keys, &[C::Keys], false);
+        let elsewhere = ClientKeys::JwksUri("https://app.example/jwks".to_owned());
+        let address = changed(S::Demanded, |new| new.keys = Some(elsewhere.clone()));
+        expect("where keys are", address, &[C::Keys], false);
+        for (old, new, changed, ends_tokens) in [
+            (S::Demanded, S::Demanded, &[][..], false),
+            (S::Nothing, S::Demanded, &[C::Keys, C::Method], false),
+            (S::Nothing, S::Optional, &[C::Keys, C::Method], false),
+            (S::Optional, S::Demanded, &[C::Method], false),
+            (S::Demanded, S::Optional, &[C::Proof], true),
+            (S::Demanded, S::Nothing, &[C::Keys, C::Proof], true),
+            (S::Optional, S::Nothing, &[C::Keys, C::Proof], true),
+        ] {
+            let copies = [old, new].map(|proof| profile(&["https://app.example/cb"], proof));
+            expect(&format!("{old:?} to {new:?}"), copies, changed, ends_tokens);
         }
     }
 

@@ -310,13 +310,15 @@ impl AuthorizationServer {
         Ok(())
     }
 
-    /// Fetches and reads a document; with it comes how long it counts.
+    /// Fetches and reads a document; with it comes how long it counts. Its host is asked, and not the fetcher's memory: the
+    /// row is the copy that counts, and an administrator may have put that past its time, or removed it, a moment after it
+    /// was fetched.
     async fn fetch_document(&self, id: &ClientId) -> Result<(ClientProfile, Duration), NoDocument> {
         let settings = &self.settings().client_documents;
         let fetched = self
             .ports()
             .fetch
-            .fetch(id.as_str(), DocumentKind::ClientMetadata, Freshness::Cached)
+            .fetch(id.as_str(), DocumentKind::ClientMetadata, Freshness::Refresh)
             .await?;
         let profile = MetadataDocument::parse(id, &fetched.body)?.into_profile();
         let lifetime = fetched.fresh_for.unwrap_or(UNSAID_AGE);

@@ -10,7 +10,7 @@ use mcp_authflow_types::{ClientId, uri::Uri};
 use crate::record::HostDecision;
 
 /// A host of client metadata documents, with its port where that is not 443, in lower case: the form in which hosts are
-/// compared. A sub-domain is another host.
+/// compared. A sub-domain is another host, but for what is denied.
 ///
 /// ```
 /// use mcp_authflow::client::trust::DomainName;
@@ -54,6 +54,25 @@ impl DomainName {
         }))
     }
 
+    /// Whether this name, denied, denies a host as well: itself, its sub-domains, and, where it names no port, any port of
+    /// them. Whoever owns a name has as many of these as they like.
+    pub fn denies(&self, host: &Self) -> bool {
+        let (name, port) = self.parts();
+        let (other, other_port) = host.parts();
+        let is_within = other
+            .strip_suffix(name)
+            .is_some_and(|front| front.is_empty() || front.ends_with('.'));
+        is_within && (port.is_none() || port == other_port)
+    }
+
+    /// The name and the port. An IPv6 address stands in brackets.
+    fn parts(&self) -> (&str, Option<&str>) {
+        match self.0.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+            _ => (&self.0, None),
+        }
+    }
+
     /// The host as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -82,7 +101,7 @@ pub enum DomainTrust {
     Open,
     /// Only those of these hosts; others are never asked.
     Only(BTreeSet<DomainName>),
-    /// All but those of these hosts.
+    /// All but those of these hosts, their sub-domains, and any port of those that are named without one.
     AllBut(BTreeSet<DomainName>),
     /// Those of hosts that an administrator allowed. A host that nobody decided about is noted, and its clients wait.
     Ask,
@@ -119,7 +138,7 @@ impl DomainTrust {
         match self {
             Self::Open => HostTrust::Open,
             Self::Only(hosts) if hosts.contains(host) => HostTrust::Trusted,
-            Self::AllBut(hosts) if !hosts.contains(host) => HostTrust::Open,
+            Self::AllBut(hosts) if !hosts.iter().any(|denied| denied.denies(host)) => HostTrust::Open,
             Self::Only(_) | Self::AllBut(_) => HostTrust::Denied,
             Self::Ask => HostTrust::Undecided,
         }
@@ -194,8 +213,20 @@ mod tests {
         ] {
             assert_eq!(only.of(&host(other)), HostTrust::Denied, "{other}");
         }
-        let all_but = DomainTrust::AllBut([host("evil.example")].into());
-        assert_eq!(all_but.of(&host("evil.example")), HostTrust::Denied);
+        let all_but =
+            DomainTrust::AllBut([host("evil.example"), host("[::1]"), host("b.example:8443")].into());
+        for denied in [
+            "evil.example",
+            "a.b.evil.example",
+            "evil.example:8443",
+            "[::1]:8443",
+            "b.example:8443",
+        ] {
+            assert_eq!(all_but.of(&host(denied)), HostTrust::Denied, "{denied}");
+        }
+        for open in ["not-evil.example", "evil.example.org", "b.example", "example"] {
+            assert_eq!(all_but.of(&host(open)), HostTrust::Open, "{open}");
+        }
         assert_eq!(all_but.of(&host("app.example")), HostTrust::Open);
         assert_eq!(DomainTrust::Open.of(&host("app.example")), HostTrust::Open);
         assert_eq!(DomainTrust::Ask.of(&host("app.example")), HostTrust::Undecided);

@@ -78,8 +78,17 @@ impl Internet {
 
 #[async_trait::async_trait]
 impl Fetch for Internet {
-    async fn fetch(&self, url: &str, kind: DocumentKind, _: Freshness) -> Result<Fetched, FetchError> {
-        assert_eq!(kind, DocumentKind::ClientMetadata);
+    async fn fetch(
+        &self,
+        url: &str,
+        kind: DocumentKind,
+        freshness: Freshness,
+    ) -> Result<Fetched, FetchError> {
+        // The row is the cache: its host is asked, and no other memory.
+        assert_eq!(
+            (kind, freshness),
+            (DocumentKind::ClientMetadata, Freshness::Refresh)
+        );
         *self.asked.lock().unwrap().entry(url.to_owned()).or_default() += 1;
         let documents = self.documents.lock().unwrap();
         let Some((answer, fresh_for)) = documents.get(url) else {
@@ -516,6 +525,10 @@ async fn a_host_that_is_not_let_in_is_never_asked() {
         (only("app.example"), "https://evil-app.example/client.json"),
         (only("app.example"), "https://app.example:8443/client.json"),
         (DomainTrust::AllBut([host("app.example")].into()), APP),
+        (
+            DomainTrust::AllBut([host("app.example")].into()),
+            "https://sub.app.example/client.json",
+        ),
         (
             DomainTrust::AllBut([host("app.example")].into()),
             "https://APP.example:443/client.json",

@@ -6,6 +6,10 @@ use mcp_authflow::port::{DocumentKind, Fetch, FetchError, Fetched, Freshness};
 use mcp_authflow_fetch as leash;
 use mcp_authflow_types::Issuer;
 
+/// By how much sooner a copy of client metadata ends here than in the store, which counts in whole seconds: what is past its
+/// time there must not be put again from here.
+const MARGIN: Duration = Duration::from_secs(2);
+
 /// Fetches what clients point at, on a leash.
 #[derive(Debug)]
 pub(super) struct Outbound {
@@ -17,8 +21,8 @@ impl Outbound {
     /// Fetches from the public internet, and from the networks that the operator opened. A server on loopback fetches
     /// from loopback too: its clients are there. It never asks itself.
     ///
-    /// Its copies of client metadata live for `metadata_age`, the shortest time that one counts: the store keeps the copy
-    /// that counts for longer.
+    /// Its copies of client metadata live a little less than `metadata_age`, the shortest time that one counts: the store
+    /// keeps the copy that counts.
     pub(super) fn new(
         issuer: &Issuer,
         listen: SocketAddr,
@@ -28,7 +32,7 @@ impl Outbound {
         Self {
             fetcher: on_a_leash(issuer, listen, networks).build(),
             metadata: leash::Limits {
-                max_age: metadata_age,
+                max_age: metadata_age.saturating_sub(MARGIN),
                 ..leash::Limits::METADATA
             },
         }
@@ -37,11 +41,7 @@ impl Outbound {
 
 /// Begins a fetcher that asks the public internet and the networks that the operator opened, this computer too where the
 /// server is on it alone, and never the server itself.
-pub(crate) fn on_a_leash(
-    issuer: &Issuer,
-    listen: SocketAddr,
-    networks: &[leash::Network],
-) -> leash::Builder {
+pub(crate) fn on_a_leash(issuer: &Issuer, listen: SocketAddr, networks: &[leash::Network]) -> leash::Builder {
     let mut builder = leash::Fetcher::builder().never_ask(issuer.origin());
     if issuer.is_loopback() {
         builder = builder.dangerous_allow_loopback();
@@ -109,7 +109,12 @@ mod tests {
     use super::*;
 
     fn outbound(issuer: &str, listen: &str) -> Outbound {
-        Outbound::new(&Issuer::parse(issuer).unwrap(), listen.parse().unwrap(), &[], Duration::from_secs(30))
+        Outbound::new(
+            &Issuer::parse(issuer).unwrap(),
+            listen.parse().unwrap(),
+            &[],
+            Duration::from_secs(30),
+        )
     }
 
     async fn fetch(outbound: &Outbound, url: &str) -> Result<Fetched, FetchError> {

@@ -34,7 +34,9 @@ pub(crate) enum HostVerb {
         host: DomainName,
     },
     /// Keep them out, and end everything issued to them at once
-    #[command(after_help = "Example:\n  authflow client-document host deny evil.example")]
+    #[command(
+        after_help = "One host is denied; for a domain with all that lies below, name it in client_documents.hosts\nwith trust = \"all_but\".\n\nExample:\n  authflow client-document host deny evil.example"
+    )]
     Deny {
         /// The host, with its port where that is not 443
         host: DomainName,
