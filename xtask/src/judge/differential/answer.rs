@@ -86,9 +86,8 @@ impl fmt::Display for Answer {
         for (index, (name, value)) in said.enumerate() {
             let gap = if index == 0 { "" } else { ", " };
             match *name {
-                "status" | "error" => write!(out, "{gap}{value}")?,
+                "status" | "error" | "says" => write!(out, "{gap}{value}")?,
                 "no-store" => write!(out, "{gap}no-store")?,
-                "says" => write!(out, "{gap}{value}")?,
                 name => write!(out, "{gap}{name} {value}")?,
             }
         }
