@@ -105,6 +105,7 @@ async fn visit(chromium: &Chromium, stage: &Stage, scene: Scene, folder: &Path) 
             .reword(&format!("127.0.0.1:{port}"), "127.0.0.1:8000")
             .await?;
     }
+    chromium.reword(&stage.document_host(), "127.0.0.1:8443").await?;
     let mut faults = Vec::new();
     for view in [View::PHONE, View::DESKTOP] {
         for scheme in [Scheme::Light, Scheme::Dark] {

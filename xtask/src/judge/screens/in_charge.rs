@@ -57,7 +57,10 @@ pub(super) async fn walk(chromium: &Chromium, stage: &Stage, view: View) -> Resu
     ensure!(!after.contains(&client), "it is still there: {after}");
 
     // 3. Its next calls are refused.
-    ensure!(!stage.is_active(&tokens.access).await?, "the access token lives on");
+    ensure!(
+        !stage.is_active(&tokens.access).await?,
+        "the access token lives on"
+    );
     let (status, answer) = stage
         .try_token(&[
             ("grant_type", "refresh_token"),
@@ -114,6 +117,8 @@ impl Stage {
             .send()
             .await?;
         let answer: Value = serde_json::from_str(&response.text().await?)?;
-        answer["active"].as_bool().with_context(|| format!("no answer: {answer}"))
+        answer["active"]
+            .as_bool()
+            .with_context(|| format!("no answer: {answer}"))
     }
 }

@@ -66,6 +66,21 @@ fn quantise(pixels: &[Colour]) -> (Vec<Colour>, Vec<u8>) {
     (palette, indices)
 }
 
+/// A picture for a client that has none: a light square on a dark one.
+pub(super) fn logo() -> Result<Vec<u8>> {
+    let pixels = (0..64_u32 * 64).flat_map(|at| {
+        let is_inside = (16..48).contains(&(at % 64)) && (16..48).contains(&(at / 64));
+        if is_inside { [250, 240, 215] } else { [88, 60, 140] }
+    });
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, 64, 64);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&pixels.collect::<Vec<u8>>())?;
+    writer.finish()?;
+    Ok(png)
+}
+
 fn distance(one: Colour, other: Colour) -> u32 {
     one.iter()
         .zip(other)

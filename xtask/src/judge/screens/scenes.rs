@@ -6,11 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use mcp_authflow_testkit::browser::{Browser, Decision};
 use mcp_authflow_testkit::chromium::Chromium;
+use mcp_authflow_testkit::document_host::{DocumentHost, Served};
 use mcp_authflow_testkit::server::{Store, TestServer};
 use url::Url;
 
 use super::super::device::Codes;
 use super::super::house::{House, Keeper, PASSWORD, StoreKind, USERNAME, http};
+use super::picture;
 
 /// A resource with the name and the scopes of a real one, so that the pictures look like life.
 const BOOTSTRAP: &str = r#"
@@ -100,6 +102,7 @@ pub(super) enum Scene {
     ConsentLoopback,
     ConsentPrivateScheme,
     ConsentManyScopes,
+    ConsentDocument,
     DeviceLogin,
     Device,
     DeviceCodeBrought,
@@ -128,6 +131,9 @@ pub(super) struct Stage {
     house: House,
     /// Whether some clients have been let in.
     connected: tokio::sync::OnceCell<()>,
+    /// Where a client's document lies, and a server that may fetch it.
+    documents: DocumentHost,
+    reader: TestServer,
     /// A server without any account, which therefore offers to make the first.
     untouched: TestServer,
 }
@@ -138,6 +144,13 @@ impl Stage {
             .binary(&binary)
             .store(Store::Sqlite)
             .start()?;
+        let documents = DocumentHost::start()?;
+        let reader = TestServer::builder()
+            .binary(&binary)
+            .store(Store::Sqlite)
+            .bootstrap(format!("{}{BOOTSTRAP}", super::super::house::person()))
+            .env("SSL_CERT_FILE", documents.ca_file().display().to_string())
+            .start()?;
         let keeper = Keeper {
             binary,
             postgres: None,
@@ -145,31 +158,35 @@ impl Stage {
         Ok(Self {
             house: keeper.serve(StoreKind::Sqlite, "", BOOTSTRAP)?,
             connected: tokio::sync::OnceCell::new(),
+            documents,
+            reader,
             untouched,
         })
     }
 
     /// Where its servers listen.
-    pub(super) fn ports(&self) -> [u16; 2] {
-        [self.house.server.port(), self.untouched.port()]
+    pub(super) fn ports(&self) -> [u16; 3] {
+        [
+            self.house.server.port(),
+            self.untouched.port(),
+            self.reader.port(),
+        ]
+    }
+
+    /// The host of the client's document, with its port.
+    pub(super) fn document_host(&self) -> String {
+        format!("127.0.0.1:{}", self.documents.address().port())
     }
 
     /// An authorization request as a client would make it.
-    pub(super) fn authorize(&self, client_id: &str, redirect_uri: &str, resource: &str, scope: &str) -> Result<String> {
-        let url = Url::parse_with_params(
-            &self.house.server.url("/authorize"),
-            [
-                ("response_type", "code"),
-                ("client_id", client_id),
-                ("redirect_uri", redirect_uri),
-                ("resource", resource),
-                ("scope", scope),
-                ("state", "picture"),
-                ("code_challenge", CODE_CHALLENGE),
-                ("code_challenge_method", "S256"),
-            ],
-        )?;
-        Ok(url.into())
+    pub(super) fn authorize(
+        &self,
+        client_id: &str,
+        redirect_uri: &str,
+        resource: &str,
+        scope: &str,
+    ) -> Result<String> {
+        authorize_at(&self.url("/authorize"), client_id, redirect_uri, resource, scope)
     }
 
     /// Registers a client as its own library would, and returns its id.
@@ -251,6 +268,7 @@ impl Scene {
         Self::ConsentLoopback,
         Self::ConsentPrivateScheme,
         Self::ConsentManyScopes,
+        Self::ConsentDocument,
         Self::DeviceLogin,
         Self::Device,
         Self::DeviceCodeBrought,
@@ -282,6 +300,7 @@ impl Scene {
             Self::ConsentLoopback => "consent-loopback",
             Self::ConsentPrivateScheme => "consent-private-scheme",
             Self::ConsentManyScopes => "consent-many-scopes",
+            Self::ConsentDocument => "consent-document",
             Self::DeviceLogin => "device-login",
             Self::Device => "device",
             Self::DeviceCodeBrought => "device-code-brought",
@@ -343,6 +362,7 @@ impl Scene {
                 self.open(chromium, stage, "notebook", mail, scope).await?;
                 sign_in(chromium).await
             }
+            Self::ConsentDocument => open_as_document(chromium, stage).await,
             Self::DeviceLogin => chromium.open(&stage.house.server.url("/ui/device")).await,
             Self::Device => go_to_device_page(chromium, stage, "").await,
             Self::DeviceCodeBrought => go_to_device_page(chromium, stage, "?user_code=WDJB-MJHT").await,
@@ -448,6 +468,55 @@ impl Scene {
             .await?;
         sign_in(chromium).await
     }
+}
+
+/// An authorization request at some server.
+fn authorize_at(
+    endpoint: &str,
+    client_id: &str,
+    redirect_uri: &str,
+    resource: &str,
+    scope: &str,
+) -> Result<String> {
+    let url = Url::parse_with_params(
+        endpoint,
+        [
+            ("response_type", "code"),
+            ("client_id", client_id),
+            ("redirect_uri", redirect_uri),
+            ("resource", resource),
+            ("scope", scope),
+            ("state", "picture"),
+            ("code_challenge", CODE_CHALLENGE),
+            ("code_challenge_method", "S256"),
+        ],
+    )?;
+    Ok(url.into())
+}
+
+/// Opens the request of a client that describes itself in a document, with a picture, and whose answer goes elsewhere.
+async fn open_as_document(chromium: &Chromium, stage: &Stage) -> Result<()> {
+    let redirect_uri = "https://callback.example/done";
+    stage
+        .documents
+        .serve("/logo.png", Served::new("image/png", picture::logo()?));
+    let client = stage.documents.serve_client(
+        "/client.json",
+        &serde_json::json!({
+            "client_name": "Pocket Library",
+            "redirect_uris": [redirect_uri],
+            "logo_uri": stage.documents.url("/logo.png"),
+        }),
+    );
+    let url = authorize_at(
+        &stage.reader.url("/authorize"),
+        &client,
+        redirect_uri,
+        MAIL,
+        "mail:read mail:search",
+    )?;
+    chromium.open(&url).await?;
+    sign_in(chromium).await
 }
 
 /// Signs in on the page for the codes of devices.
