@@ -210,7 +210,7 @@ mod tests {
         use Changed as C;
         use Strength as S;
         let keys = changed(S::Demanded, |new| {
-            new.keys = Some(ClientKeys::Jwks("2".to_owned()))
+            new.keys = Some(ClientKeys::Jwks("2".to_owned()));
         });
         expect("keys", keys, &[C::Keys], false);
         let elsewhere = ClientKeys::JwksUri("https://app.example/jwks".to_owned());
