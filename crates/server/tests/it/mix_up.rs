@@ -99,7 +99,7 @@ async fn every_answer_says_once_whose_it_is() {
     }
 }
 
-/// MX-01: also when the store is away after the person has said yes.
+/// MX-01: also when the client is gone before the person says yes.
 #[tokio::test]
 async fn an_answer_without_a_code_is_no_answer_of_somebody_else() {
     let house = House::open();
