@@ -23,32 +23,49 @@ const GREEN: &str = "✓";
 /// A cell that is not.
 const NOT_GREEN: &str = "✗";
 
-/// Outside judges that have a section of their own: the words that their rows begin with, and what they are.
-const SECTIONS: &[(&str, &[&str], &str)] = &[
-    (
-        "The official MCP conformance package",
-        &["conformance"],
-        "`@modelcontextprotocol/conformance`. As a judge of authorization servers it looks at the metadata and at the code \
-         grant; as a judge of MCP servers it must say the same of a server directly and behind `authflow protect`, and \
-         without a token there must be nothing but 401.",
-    ),
-    (
-        "MCPJam, a tester of pairs",
-        &["mcpjam"],
-        "`@mcpjam/sdk` goes the way of a client of 2025-03-26, 2025-06-18 and 2025-11-25 at a pair of MCP server and \
-         authorization server, and tries what must be refused.",
-    ),
-    (
-        "OAuth and OpenID clients that know nothing of MCP",
-        &["oauth4webapi", "openid-client"],
-        "Two strict libraries read every answer by its RFC: registration, code, refresh, revocation, introspection, the \
-         device grant, client credentials.",
-    ),
-    (
-        "The same question to another authorization server",
-        &["oidc-provider", "differential"],
-        "`oidc-provider` is asked what we are asked; where its answer differs, the reason is written down.",
-    ),
+/// Outside judges that have a section of their own.
+struct Section {
+    title: &'static str,
+    /// The words that their rows begin with.
+    names: &'static [&'static str],
+    /// The folder and the package whose version stands under the title.
+    package: Option<(&'static str, &'static str)>,
+    text: &'static str,
+}
+
+const SECTIONS: &[Section] = &[
+    Section {
+        title: "The official MCP conformance package",
+        names: &["conformance"],
+        package: Some(("conformance", "@modelcontextprotocol/conformance")),
+        text: "\
+As a judge of authorization servers it looks at the metadata and at the code grant. As a judge of MCP servers it must say the
+same of a server directly and behind `authflow protect`, check by check, and without a token there must be nothing but 401.",
+    },
+    Section {
+        title: "MCPJam, a tester of pairs",
+        names: &["mcpjam"],
+        package: Some(("mcpjam", "@mcpjam/sdk")),
+        text: "\
+It goes the way of a client of 2025-03-26, 2025-06-18 and 2025-11-25 at a pair of MCP server and authorization server, and
+tries what must be refused.",
+    },
+    Section {
+        title: "OAuth clients that know nothing of MCP",
+        names: &["oauth4webapi", "openid-client"],
+        package: None,
+        text: "\
+Two strict libraries read every answer by its RFC: registration, code, refresh, revocation, introspection, the device grant,
+client credentials.",
+    },
+    Section {
+        title: "The same requests to another authorization server",
+        names: &["oidc-provider"],
+        package: None,
+        text: "\
+A certified server gets the requests that ours gets. The answers are the same, or otherwise for a reason that is listed in
+`xtask/src/judge/differential/listed.rs`.",
+    },
 ];
 
 /// What one run of something found.
@@ -94,7 +111,10 @@ impl Results {
             self.cells
                 .insert(key(verdict.cell), finding(verdict.result.is_ok()));
         }
-        for row in rows.iter().filter(|row| section_of(&row.judge).is_some()) {
+        for row in rows
+            .iter()
+            .filter(|row| SECTIONS.iter().any(|section| section.has(&row.judge)))
+        {
             self.judges
                 .entry(row.judge.clone())
                 .or_default()
@@ -111,11 +131,11 @@ impl Results {
                 bail!("{} was not judged yet: run `cargo xtask judge matrix`", key(cell));
             }
         }
-        std::fs::write(document, self.to_markdown())
+        std::fs::write(document, self.to_markdown()?)
             .with_context(|| format!("cannot write {}", document.display()))
     }
 
-    fn to_markdown(&self) -> String {
+    fn to_markdown(&self) -> Result<String> {
         let mut text = format!(
             "# Compatibility\n\n\
              <!-- Written by `cargo xtask judge --write docs/compatibility.md`; a change by hand is lost. -->\n\n\
@@ -124,18 +144,25 @@ impl Results {
         );
         self.write_matrix(&mut text);
         let _ = write!(text, "\n{MEANING}");
-        for (title, names, sentence) in SECTIONS {
+        for section in SECTIONS {
             let rows: Vec<_> = self
                 .judges
                 .iter()
-                .filter(|(judge, _)| begins_with(judge, names))
+                .filter(|(judge, _)| section.has(judge))
                 .collect();
             if rows.is_empty() {
                 continue;
             }
+            let Section {
+                title, text: about, ..
+            } = section;
+            let _ = write!(text, "\n## {title}\n\n");
+            if let Some((folder, package)) = section.package {
+                let _ = write!(text, "`{package}` {}. ", pinned(folder, package)?);
+            }
             let _ = write!(
                 text,
-                "\n## {title}\n\n{sentence}\n\n| judge | SQLite | PostgreSQL | date |\n|---|:-:|:-:|---|\n"
+                "{about}\n\n| judge | SQLite | PostgreSQL | date |\n|---|:-:|:-:|---|\n"
             );
             for (judge, stores) in rows {
                 let sign = |store: &str| match stores.get(store) {
@@ -156,7 +183,7 @@ impl Results {
                 );
             }
         }
-        text
+        Ok(text)
     }
 
     fn judged_from_to(&self) -> String {
@@ -239,15 +266,21 @@ pub(super) fn key(cell: Cell) -> String {
     )
 }
 
-fn section_of(judge: &str) -> Option<&'static str> {
-    SECTIONS
-        .iter()
-        .find(|(_, names, _)| begins_with(judge, names))
-        .map(|(title, ..)| *title)
+impl Section {
+    fn has(&self, judge: &str) -> bool {
+        self.names.iter().any(|name| judge.starts_with(name))
+    }
 }
 
-fn begins_with(judge: &str, names: &[&str]) -> bool {
-    names.iter().any(|name| judge.starts_with(name))
+/// The version of a package that a folder of `judges/` pins.
+fn pinned(folder: &str, package: &str) -> Result<String> {
+    let file = root().join("judges").join(folder).join("package.json");
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let manifest: serde_json::Value = serde_json::from_str(&text)?;
+    let version = manifest["dependencies"][package].as_str();
+    Ok(version
+        .with_context(|| format!("{} pins no {package}", file.display()))?
+        .to_owned())
 }
 
 const INTRODUCTION: &str = "\
@@ -266,7 +299,8 @@ protected resource and of the authorization server; came by its identity in the 
 person to the server with PKCE and the right `resource`; took the code at its callback, which carried `iss`; called a tool
 with a token that is active for the right audience and person (by introspection, where the MCP server has that); refreshed by
 itself when the access token was no good any more, with another access token and another refresh token; and, once the judge
-had revoked its grant, got no answer and wanted a new sign-in. Each cell has a server of its own, on SQLite.
+had revoked its grant, got no answer and wanted a new sign-in. Each cell has a server of its own, on SQLite. In the tables
+further down, an empty cell means that the judge looks at nothing that differs between the stores.
 
 | column | means |
 |---|---|
@@ -322,7 +356,7 @@ mod tests {
     #[test]
     fn a_document_agrees_with_the_run_it_was_written_from() {
         let verdicts = verdicts(|cell| !is_rmcp_at_a_path(cell));
-        let document = results(&verdicts).to_markdown();
+        let document = results(&verdicts).to_markdown().unwrap();
         assert!(
             document.contains("| rmcp 3.11 (Rust) | ✓ | ✓ | ✓ | ✓ | ✓ | ✗ | ✓ | ✓ | ✓ |"),
             "{document}"
@@ -332,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_cell_that_is_no_longer_green_contradicts_the_document() {
-        let document = results(&verdicts(|_| true)).to_markdown();
+        let document = results(&verdicts(|_| true)).to_markdown().unwrap();
         let found = contradictions(&document, &verdicts(|cell| !is_rmcp_at_a_path(cell)));
         assert_eq!(
             found,
@@ -341,9 +375,37 @@ mod tests {
     }
 
     #[test]
+    fn clients_are_called_by_the_versions_that_are_pinned() {
+        let node = [
+            (Client::TsV1, "ts-v1", "@modelcontextprotocol/sdk"),
+            (Client::TsV2, "ts-v2", "@modelcontextprotocol/client"),
+            (Client::McpRemote, "mcp-remote", "mcp-remote"),
+            (Client::Inspector, "inspector", "@modelcontextprotocol/inspector"),
+        ];
+        for (client, folder, package) in node {
+            let name = format!("{package} {}", pinned(folder, package).unwrap());
+            assert!(client.package().starts_with(&name), "{name}");
+        }
+        for (client, folder, package) in [
+            (Client::Python, "python", "mcp"),
+            (Client::Fastmcp, "fastmcp", "fastmcp"),
+        ] {
+            let file = root().join("judges").join(folder).join("requirements.txt");
+            let requirements = std::fs::read_to_string(file).unwrap();
+            let start = format!("{package}==");
+            let version = requirements.lines().find_map(|line| line.strip_prefix(&start));
+            let name = format!("{package} {}", version.unwrap());
+            assert!(client.package().starts_with(&name), "{name}");
+        }
+    }
+
+    #[test]
     fn a_client_that_the_document_does_not_know_contradicts_it() {
         let verdicts = verdicts(|_| true);
-        let document = results(&verdicts).to_markdown().replace("rmcp 3.11", "rmcp 3.10");
+        let document = results(&verdicts)
+            .to_markdown()
+            .unwrap()
+            .replace("rmcp 3.11", "rmcp 3.10");
         assert_eq!(
             contradictions(&document, &verdicts),
             ["it has no row for rmcp 3.11 (Rust)"]
