@@ -14,6 +14,10 @@ use crate::{
 /// The server's settings. [`Settings::new`] gives every default.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "an operator sets each switch by itself"
+)]
 pub struct Settings {
     /// The server's name (RFC 8414 §2).
     pub issuer: Issuer,

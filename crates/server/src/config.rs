@@ -200,17 +200,7 @@ impl Config {
         };
         let server_key_file = read.optional("server_key_file")?.map(PathBuf::from);
         let behind_tls_proxy = read.boolean("behind_tls_proxy", false)?;
-        let trusted_proxies: TrustedProxies = read.with("trusted_proxies", "", |text| {
-            TrustedProxies::parse(text).map_err(|error| error.to_string())
-        })?;
-        let forwarding_header = match read.one_of(
-            "forwarding_header",
-            "x-forwarded-for",
-            &["x-forwarded-for", "forwarded"],
-        )? {
-            "forwarded" => ForwardingHeader::Forwarded,
-            _ => ForwardingHeader::XForwardedFor,
-        };
+        let (trusted_proxies, forwarding_header) = read_proxies(&mut read)?;
         let check_public_url = read.boolean("check_public_url", true)?;
         let tls = read_tls(&mut read)?;
         let templates_dir = read.optional("templates_dir")?.map(PathBuf::from);
@@ -309,6 +299,18 @@ impl Config {
         }
         dangers
     }
+}
+
+/// Who is believed when it says for whom it speaks, and in which header.
+fn read_proxies(read: &mut Reader) -> Result<(TrustedProxies, ForwardingHeader), ConfigError> {
+    let trusted = read.with("trusted_proxies", "", |text| {
+        TrustedProxies::parse(text).map_err(|error| error.to_string())
+    })?;
+    let headers = [ForwardingHeader::XForwardedFor, ForwardingHeader::Forwarded];
+    let names = headers.map(ForwardingHeader::name);
+    let name = read.one_of("forwarding_header", names[0], &names)?;
+    let header = headers.into_iter().find(|header| header.name() == name);
+    Ok((trusted, header.unwrap_or_default()))
 }
 
 fn read_tls(read: &mut Reader) -> Result<Option<TlsFiles>, ConfigError> {

@@ -44,7 +44,7 @@ pub(crate) fn at_start(
             None => {}
             Some(Ok(check)) => ask_until_good(&check, resource.as_slice()).await,
             Some(Err(error)) => {
-                tracing::warn!(%error, "the public address cannot be asked whether it leads here")
+                tracing::warn!(%error, "the public address cannot be asked whether it leads here");
             }
         }
     }

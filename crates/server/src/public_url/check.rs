@@ -232,7 +232,7 @@ fn judge_way(url: &str, seen: Seen) -> Vec<Finding> {
                 seen.peer
             ),
         ));
-    } else if !is_named && !(hops == 1 && seen.ends_with_claim) {
+    } else if !(is_named || hops == 1 && seen.ends_with_claim) {
         findings.push(Finding::warning(
             url,
             format!(

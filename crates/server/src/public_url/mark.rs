@@ -108,10 +108,10 @@ impl FromStr for Seen {
     type Err = NotSeen;
 
     fn from_str(text: &str) -> Result<Self, NotSeen> {
-        let mut words = text.split(' ');
         fn next<T: FromStr>(words: &mut std::str::Split<'_, char>) -> Result<T, NotSeen> {
             words.next().and_then(|word| word.parse().ok()).ok_or(NotSeen)
         }
+        let mut words = text.split(' ');
         Ok(Self {
             peer: next(&mut words)?,
             is_named: next(&mut words)?,

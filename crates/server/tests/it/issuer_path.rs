@@ -133,12 +133,12 @@ async fn every_page_lies_beneath_the_path() {
 
     let home = page(browser.open(&house.server.url("/ui/")).await.unwrap());
     assert!(beneath(home.url.as_str()), "{}", home.url);
-    let begin = [
+    let request = [
         ("client_id", "tv"),
         ("scope", "mcp:read"),
         ("resource", "https://rs1.test/mcp"),
     ];
-    let (status, begun) = house.post("/device_authorization", &begin).await;
+    let (status, begun) = house.post("/device_authorization", &request).await;
     assert_eq!(status, 200, "{begun}");
     assert_eq!(begun["verification_uri"], format!("{issuer}/ui/device"));
 }

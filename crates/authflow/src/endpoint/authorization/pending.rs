@@ -111,15 +111,13 @@ impl AuthorizationServer {
             .filter(|client| self.lets_in(client))
             .ok_or(PageReason::Gone)?;
         // Proven again: a client that changed its redirect URIs meanwhile gets nothing at the old one.
-        let answer_to = match &interaction.request.device {
-            Some(device) => AnswerTo::Device(device.clone()),
-            None => {
-                let presented = interaction.request.redirect_uri.as_deref();
-                // What was let pass was written down when the request came in.
-                let (target, _) =
-                    client.redirect_target_or_known(presented, &self.settings().known_clients)?;
-                AnswerTo::Client(target)
-            }
+        let answer_to = if let Some(device) = &interaction.request.device {
+            AnswerTo::Device(device.clone())
+        } else {
+            let presented = interaction.request.redirect_uri.as_deref();
+            // What was let pass was written down when the request came in.
+            let (target, _) = client.redirect_target_or_known(presented, &self.settings().known_clients)?;
+            AnswerTo::Client(target)
         };
         let resources = interaction
             .request
