@@ -23,7 +23,7 @@ use crate::{
     statement::Statement,
 };
 
-pub(crate) const STATEMENTS: &[&Statement] = &[&PUT, &LOAD_HOST, &NOTE_HOST, &DECIDE_HOST, &LIST_HOSTS];
+pub(crate) const STATEMENTS: &[&Statement] = &[&PUT, &LOAD_HOSTS, &NOTE_HOST, &DECIDE_HOST, &LIST_HOSTS];
 
 /// The copy that counted is told by when it was fetched.
 static PUT: Statement = Statement {
@@ -50,9 +50,9 @@ static PUT: Statement = Statement {
     ],
 };
 
-static LOAD_HOST: Statement = Statement {
-    sql: "SELECT host, asked_at, decided_at, is_allowed FROM authflow.document_hosts WHERE host = $1",
-    types: &[Type::TEXT],
+static LOAD_HOSTS: Statement = Statement {
+    sql: "SELECT host, asked_at, decided_at, is_allowed FROM authflow.document_hosts WHERE host = ANY ($1)",
+    types: &[Type::TEXT_ARRAY],
 };
 
 /// What has waited too long goes with the same statement, and is counted for the last time.
@@ -108,9 +108,10 @@ impl ClientDocumentStore for PostgresStore {
         })
     }
 
-    async fn load_document_host(&self, host: &DomainName) -> StoreResult<Option<DocumentHostRecord>> {
-        let rows = self.ask().read(&LOAD_HOST, &[&host.as_str()]).await?;
-        rows.first().map(read).transpose()
+    async fn load_document_hosts(&self, hosts: &[DomainName]) -> StoreResult<Vec<DocumentHostRecord>> {
+        let hosts: Vec<&str> = hosts.iter().map(DomainName::as_str).collect();
+        let rows = self.ask().read(&LOAD_HOSTS, &[&hosts]).await?;
+        rows.iter().map(read).collect()
     }
 
     async fn note_document_host(&self, host: &DomainName, now: Timestamp) -> StoreResult<NoteHost> {

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use crate::{
     SqliteStore,
-    sql::{Json, Text, moment, moment_if_any, statements},
+    sql::{Json, Text, in_one_snapshot, moment, moment_if_any, statements},
 };
 
 statements! {
@@ -108,9 +108,15 @@ impl ClientDocumentStore for SqliteStore {
         .await
     }
 
-    async fn load_document_host(&self, host: &DomainName) -> StoreResult<Option<DocumentHostRecord>> {
-        let host = host.clone();
-        self.read(move |connection| load(connection, &host)).await
+    async fn load_document_hosts(&self, hosts: &[DomainName]) -> StoreResult<Vec<DocumentHostRecord>> {
+        let hosts = hosts.to_vec();
+        self.read(move |connection| {
+            in_one_snapshot(connection, |connection| {
+                let found = hosts.iter().filter_map(|host| load(connection, host).transpose());
+                found.collect()
+            })
+        })
+        .await
     }
 
     async fn note_document_host(&self, host: &DomainName, now: Timestamp) -> StoreResult<NoteHost> {

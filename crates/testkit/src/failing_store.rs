@@ -194,7 +194,7 @@ hand_on! {
     }
     ClientDocumentStore CLIENT_DOCUMENT_VERBS {
         put_client_document(new: &NewClientDocument, now: Timestamp) -> PutClientDocument;
-        load_document_host(host: &DomainName) -> Option<DocumentHostRecord>;
+        load_document_hosts(hosts: &[DomainName]) -> Vec<DocumentHostRecord>;
         note_document_host(host: &DomainName, now: Timestamp) -> NoteHost;
         decide_document_host(host: &DomainName, decision: HostDecision, now: Timestamp) -> ();
         list_document_hosts() -> Vec<DocumentHostRecord>;

@@ -30,7 +30,7 @@ use crate::{
         rate_limit::Limit,
         store::{NewClientDocument, NoteHost, PutClientDocument},
     },
-    record::{Client, ClientOrigin, ClientProfile, DocumentCopy, DocumentSource},
+    record::{Client, ClientOrigin, ClientProfile, DocumentCopy, DocumentSource, HostDecision},
     server::{AuthorizationServer, limiter_key},
 };
 
@@ -250,9 +250,17 @@ impl AuthorizationServer {
         if by_settings == HostTrust::Denied {
             return Ok(by_settings);
         }
-        let record = self.store().load_document_host(host).await?;
-        let decision = record.and_then(|record| record.decision);
-        let decided = by_settings.with(decision.map(|(decision, _)| decision));
+        let names = host.with_names_above();
+        let records = self.store().load_document_hosts(&names).await?;
+        // What is said of this very host counts before what is said of a name above it.
+        let exact = records.iter().find(|record| record.host == *host);
+        let exact = exact.and_then(|record| record.decision);
+        let decision = exact.map(|(decision, _)| decision).or_else(|| {
+            let decisions = records.iter().filter_map(|record| record.decision);
+            let mut denials = decisions.filter(|(decision, _)| *decision == HostDecision::Denied);
+            denials.next().map(|(decision, _)| decision)
+        });
+        let decided = by_settings.with(decision);
         Ok(self
             .policy()
             .document_host_trust(host, decided)

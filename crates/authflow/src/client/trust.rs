@@ -65,6 +65,27 @@ impl DomainName {
         is_within && (port.is_none() || port == other_port)
     }
 
+    /// The host itself, and every name that [denies](Self::denies) it when it is denied.
+    pub fn with_names_above(&self) -> Vec<Self> {
+        const MOST_LABELS: usize = 127;
+        let (name, port) = self.parts();
+        let mut names = vec![self.clone()];
+        let mut rest = Some(name);
+        while let Some(name) = rest.filter(|_| names.len() < 2 * MOST_LABELS) {
+            for spelled in [port.map(|port| format!("{name}:{port}")), Some(name.to_owned())]
+                .into_iter()
+                .flatten()
+            {
+                let above = Self(spelled.into());
+                if above != *self {
+                    names.push(above);
+                }
+            }
+            rest = name.split_once('.').map(|(_, above)| above);
+        }
+        names
+    }
+
     /// The name and the port. An IPv6 address stands in brackets.
     fn parts(&self) -> (&str, Option<&str>) {
         match self.0.rsplit_once(':') {
@@ -223,6 +244,25 @@ mod tests {
             "b.example:8443",
         ] {
             assert_eq!(all_but.of(&host(denied)), HostTrust::Denied, "{denied}");
+        }
+        for (name, above) in [
+            ("a.example", &["a.example", "example"][..]),
+            (
+                "b.a.example:8443",
+                &[
+                    "b.a.example:8443",
+                    "b.a.example",
+                    "a.example:8443",
+                    "a.example",
+                    "example:8443",
+                    "example",
+                ],
+            ),
+            ("[::1]:8443", &["[::1]:8443", "[::1]"]),
+        ] {
+            let names = host(name).with_names_above();
+            assert_eq!(names.iter().map(DomainName::as_str).collect::<Vec<_>>(), above);
+            assert!(names.iter().all(|one| one.denies(&host(name))), "{name}");
         }
         for open in ["not-evil.example", "evil.example.org", "b.example", "example"] {
             assert_eq!(all_but.of(&host(open)), HostTrust::Open, "{open}");

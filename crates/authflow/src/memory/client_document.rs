@@ -66,8 +66,9 @@ impl ClientDocumentStore for MemoryStore {
         Ok(self.state().put_client_document(new, now))
     }
 
-    async fn load_document_host(&self, host: &DomainName) -> StoreResult<Option<DocumentHostRecord>> {
-        Ok(self.state().document_hosts.get(host).cloned())
+    async fn load_document_hosts(&self, hosts: &[DomainName]) -> StoreResult<Vec<DocumentHostRecord>> {
+        let known = &self.state().document_hosts;
+        Ok(hosts.iter().filter_map(|host| known.get(host)).cloned().collect())
     }
 
     async fn note_document_host(&self, host: &DomainName, now: Timestamp) -> StoreResult<NoteHost> {

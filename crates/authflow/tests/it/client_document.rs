@@ -604,6 +604,38 @@ async fn a_host_that_nobody_decided_about_waits_for_an_administrator() {
     assert_eq!(stage.shown(APP).await, PageReason::ClientNotAllowed);
 }
 
+/// CM-18: who owns a denied name has as many hosts below it as they like.
+#[tokio::test]
+async fn a_denied_host_takes_along_what_lies_below_it() {
+    let stage = Stage::new().await;
+    let now = stage.scene.clock.now();
+    let decide = async |name: &str, decision| {
+        stage
+            .scene
+            .store
+            .decide_document_host(&host(name), decision, now)
+            .await
+            .unwrap();
+    };
+    decide("evil.example", HostDecision::Denied).await;
+    decide("good.evil.example", HostDecision::Allowed).await;
+    for (id, is_let_in) in [
+        ("https://evil.example/client.json", false),
+        ("https://evil.example:8443/client.json", false),
+        ("https://a.b.evil.example/client.json", false),
+        ("https://good.evil.example/client.json", true),
+        ("https://not-evil.example/client.json", true),
+    ] {
+        stage.internet.publish(id, &json!({}));
+        if is_let_in {
+            stage.scene.pending(&Params::authorize(id)).await;
+        } else {
+            assert_eq!(stage.shown(id).await, PageReason::ClientNotAllowed, "{id}");
+            assert_eq!(stage.internet.asked(id), 0, "{id}");
+        }
+    }
+}
+
 /// An embedder that knows a host's reputation.
 struct Reputation;
 

@@ -64,8 +64,8 @@ pub trait ClientDocumentStore: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<PutClientDocument>;
 
-    /// Reads what is known of a host.
-    async fn load_document_host(&self, host: &DomainName) -> StoreResult<Option<DocumentHostRecord>>;
+    /// Reads what is known of these hosts, in any order.
+    async fn load_document_hosts(&self, hosts: &[DomainName]) -> StoreResult<Vec<DocumentHostRecord>>;
 
     /// Notes a host that an administrator has to decide about. Hosts that waited for [`WAITING_HOST_SECONDS`] are
     /// forgotten on the way.

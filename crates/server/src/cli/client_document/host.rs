@@ -35,7 +35,11 @@ pub(crate) enum HostVerb {
     },
     /// Keep them out, and end everything issued to them at once
     #[command(
-        after_help = "One host is denied; for a domain with all that lies below, name it in client_documents.hosts\nwith trust = \"all_but\".\n\nExample:\n  authflow client-document host deny evil.example"
+        after_help = "Its sub-domains are denied as well, and any port unless one is named. A host that was allowed by its own name
+stays.
+
+Example:
+  authflow client-document host deny evil.example"
     )]
     Deny {
         /// The host, with its port where that is not 443
@@ -98,6 +102,12 @@ async fn decide(opened: &Opened, host: &DomainName, decision: HostDecision) -> a
 /// Ends everything of the clients whose documents are at a host. The host is denied already, so none comes in meanwhile.
 async fn end_clients(opened: &Opened, host: &DomainName) -> anyhow::Result<u64> {
     const PAGE: u32 = 500;
+    let decided = opened.store.list_document_hosts().await?;
+    let is_allowed = |host: &DomainName| {
+        decided
+            .iter()
+            .any(|record| record.host == *host && matches!(record.decision, Some((HostDecision::Allowed, _))))
+    };
     let mut ended = 0;
     let mut after: Option<ClientId> = None;
     loop {
@@ -106,7 +116,7 @@ async fn end_clients(opened: &Opened, host: &DomainName) -> anyhow::Result<u64> 
         after = Some(last.id.clone());
         for client in page {
             let is_of_host = client.profile.origin == ClientOrigin::MetadataDocument
-                && DomainName::of(&client.id).as_ref() == Some(host);
+                && DomainName::of(&client.id).is_some_and(|of| host.denies(&of) && !is_allowed(&of));
             if is_of_host && opened.store.revoke_client(&client.id).await?.is_some() {
                 ended += 1;
             }
