@@ -30,6 +30,7 @@ use crate::{
     cors::{self, Origins},
     metadata::ResourceMetadata,
     refusal::Refusal,
+    rest_of_body,
     scope_hierarchy::ScopeHierarchy,
     verify::TokenVerifier,
     well_known::WellKnown,
@@ -194,7 +195,7 @@ impl<S, RequestBody, Body> Service<Request<RequestBody>> for Protected<S>
 where
     S: Service<Request<RequestBody>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send,
-    RequestBody: Send + 'static,
+    RequestBody: http_body::Body + Send + 'static,
 {
     type Response = Response<ResponseBody<Body>>;
     type Error = S::Error;
@@ -213,7 +214,10 @@ where
             let (mut parts, body) = request.into_parts();
             let origin = match policy.admit(&mut parts).await {
                 Ok(origin) => origin,
-                Err(answer) => return Ok(answer.map(ResponseBody::of_layer)),
+                Err(answer) => {
+                    rest_of_body::skip(&parts.headers, body).await;
+                    return Ok(answer.map(ResponseBody::of_layer));
+                }
             };
             let mut response = inner.call(Request::from_parts(parts, body)).await?;
             let headers = response.headers_mut();

@@ -90,6 +90,7 @@ pub mod metadata;
 pub mod normalize_path;
 pub mod outbound;
 mod refusal;
+mod rest_of_body;
 pub mod request_log;
 pub mod response_validation;
 #[cfg(feature = "rmcp")]
