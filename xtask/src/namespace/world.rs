@@ -22,6 +22,8 @@ use super::visitor::{Street, Visitor};
 const PORT: u16 = 8000;
 /// An address that looks like anybody's, for hosts that are to be asked.
 pub(crate) const GLOBAL: &str = "93.184.215.14";
+/// The configuration that nobody should have.
+const UNGUARDED: &str = "[fetch]\ndangerous_allow_networks = \"0.0.0.0/0,::/0,169.254.169.254\"\n";
 /// What tells of the network behind the server. None of it may stand in an answer.
 const DETAILS: &[&str] = &[
     "special-use",
@@ -65,8 +67,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Furnishes the namespace and starts the server.
-    pub(crate) async fn open(binary: &Path, folder: &Path) -> Result<Self> {
+    /// Furnishes the namespace and starts the server; an unguarded one may dial every network.
+    pub(crate) async fn open(binary: &Path, folder: &Path, unguarded: bool) -> Result<Self> {
         let dns = DnsStub::start(NAME_SERVER).await?;
         // Every host under these is at an ordinary address, unless it is told otherwise.
         for domain in ["good.test", "client.test"] {
@@ -84,7 +86,7 @@ impl World {
             binary,
             ca_file: &ca_file,
             port: PORT,
-            config: "",
+            config: if unguarded { UNGUARDED } else { "" },
             shared: None,
         })?;
         Ok(Self {

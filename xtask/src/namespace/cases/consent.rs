@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
+use crate::namespace::dns::Answer;
 use crate::namespace::door::{REDIRECT_URI, VERIFIER, authorize_path};
 use crate::namespace::house::{AuthServer, PASSWORD, RESOURCE, USERNAME};
 use crate::namespace::judgement::Judgement;
@@ -276,7 +277,27 @@ pub(super) async fn cm_11(world: &World) -> Result<Judgement> {
 pub(super) async fn cm_12(world: &World) -> Result<Judgement> {
     let mut judgement = Judgement::default();
     let elsewhere = world.host("pictures");
+    let inner = world.host_with("pictures", vec![Answer::of(&["10.0.0.5"])]);
+    judgement.input();
+    let is_shown = shows_logo(world, &elsewhere).await?;
+    judgement.demand(is_shown, || "a good picture is not shown".to_owned());
+    let redirect = "location: https://10.0.0.5/logo.png\r\n";
+    world
+        .peers
+        .serve(&elsewhere, "/moved.png", Serve::text(302, redirect, ""));
+    let drawing = "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>";
+    for kind in ["image/svg+xml", "image/png"] {
+        let path = format!("/{}.svg", &kind[6..9]);
+        let headers = format!("content-type: {kind}\r\n");
+        world
+            .peers
+            .serve(&elsewhere, &path, Serve::text(200, &headers, drawing));
+    }
     for logo in [
+        format!("https://{inner}/logo.png"),
+        format!("https://{elsewhere}/moved.png"),
+        format!("https://{elsewhere}/svg.svg"),
+        format!("https://{elsewhere}/png.svg"),
         "javascript:alert(1)".to_owned(),
         "data:image/svg+xml,<svg onload='alert(1)'/>".to_owned(),
         format!("http://{elsewhere}/logo.png"),
@@ -348,6 +369,31 @@ pub(super) async fn cm_12(world: &World) -> Result<Judgement> {
     }
     world.judge_after(&mut judgement, &[]).await?;
     Ok(judgement)
+}
+
+/// Whether the consent page shows a picture that this host has, fetched by the server.
+async fn shows_logo(world: &World, host: &str) -> Result<bool> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 1, 1);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.write_header()?.write_image_data(&[7])?;
+    let kind = "content-type: image/png\r\n".to_owned();
+    world
+        .peers
+        .serve(host, "/good.png", Serve::Answer(200, kind, bytes));
+    let (id, _) = client_with(world, &json!({ "logo_uri": format!("https://{host}/good.png") }));
+    let browser = world.visitor()?;
+    let (_, page) = consent_page(&browser, &id, REDIRECT_URI).await?;
+    let Some(source) = page
+        .body
+        .split("src=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+    else {
+        return Ok(false);
+    };
+    let picture = browser.get(source).await?;
+    Ok(picture.status == 200 && world.peers.hits(host, "/good.png") == 1)
 }
 
 /// CM-19: two installs of one client have a grant each; the second does not end the first.
