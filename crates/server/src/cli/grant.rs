@@ -198,15 +198,14 @@ async fn revoke_of(
 ) -> anyhow::Result<()> {
     let user: User = user::find(opened, name).await?;
     let subject = user.id.as_str();
-    let clients = match client {
-        Some(client) => vec![client],
-        None => {
-            let grants = read(opened, GrantQuery::of(subject)).await?;
-            let mut clients: Vec<ClientId> = grants.into_iter().map(|one| one.grant.client_id).collect();
-            clients.sort_unstable();
-            clients.dedup();
-            clients
-        }
+    let clients = if let Some(client) = client {
+        vec![client]
+    } else {
+        let grants = read(opened, GrantQuery::of(subject)).await?;
+        let mut clients: Vec<ClientId> = grants.into_iter().map(|one| one.grant.client_id).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        clients
     };
     let mut ended = 0;
     for client in &clients {

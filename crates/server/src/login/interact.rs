@@ -48,6 +48,8 @@ impl Interact for People {
             PageReason::DocumentOutOfReach { timed_out } => Problem::DocumentOutOfReach {
                 timed_out: *timed_out,
             },
+            // Most often the second click of a double one; the first has been answered.
+            PageReason::Gone if parts.method == Method::POST => Problem::AlreadyAnswered,
             PageReason::Gone => Problem::RequestEnded,
             PageReason::TooMany { retry_after } => Problem::TooManyRequests {
                 retry_after_seconds: retry_after_seconds(*retry_after),

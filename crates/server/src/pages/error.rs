@@ -153,6 +153,7 @@ impl Problem {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a list, one problem after the other")]
     pub(super) fn words(self) -> Words {
         let (title, what, remedy) = match self {
             Self::NotFound => (
@@ -195,12 +196,13 @@ impl Problem {
             ),
             Self::RequestEnded => (
                 "This sign-in has ended",
-                "It took too long, or it was started in another browser. Nothing has been shared.",
+                "It was answered already, took too long, or was started in another browser.",
                 "Go back to your application and start again from there.",
             ),
             Self::AlreadyAnswered => (
-                "Already answered",
-                "You have already allowed or denied this request, perhaps in another tab or with a second click.",
+                "Already over",
+                "You have answered this request already, perhaps with a second click or in another tab, or it took too \
+                 long.",
                 "Look into your application: it may be connected. If not, start again from there.",
             ),
             Self::FormRefused => (

@@ -108,7 +108,8 @@ pub(super) fn applications(text: &str) -> Vec<Application> {
         claimed_name: OneLine::optional_name(claimed),
         client_id: OneLine::long(text),
         // Its address is ours, the identifier in it spelled out.
-        logo: matches!(claimed, Some(_))
+        logo: claimed
+            .is_some()
             .then(|| "/tenant/ui/client-logo/https%3A%2F%2Fa.example%2Fc".to_owned()),
     })
     .collect()

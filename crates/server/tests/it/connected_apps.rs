@@ -139,7 +139,7 @@ async fn a_device_is_shown_and_disconnected_like_any_other() {
 async fn nobody_sees_or_ends_what_somebody_else_allowed() {
     let house = House::of(
         builder()
-            .bootstrap(&BOOTSTRAP.replace("username = \"bob\"", "username = \"bob\"\nadmin = true"))
+            .bootstrap(BOOTSTRAP.replace("username = \"bob\"", "username = \"bob\"\nadmin = true"))
             .start()
             .unwrap(),
     );
@@ -280,20 +280,14 @@ async fn signing_out_everywhere_ends_every_session_and_on_demand_every_connectio
 /// CD-12, CM-11: the same name given twice proves nothing, and says so.
 #[tokio::test]
 async fn many_applications_go_over_pages_and_equal_names_are_told_apart() {
-    let known: String = (0..20)
-        .map(|number| {
-            format!(
-                "[[client]]\nclient_id = \"known-{number}-\"\nname = \"Application {number}\"\n\
-                 redirect_uris = [\"https://client.example/cb\"]\ntoken_endpoint_auth_method = \"none\"\n"
-            )
-        })
-        .collect();
-    let house = House::of(
-        builder()
-            .bootstrap(&format!("{BOOTSTRAP}{known}"))
-            .start()
-            .unwrap(),
-    );
+    let mut bootstrap = BOOTSTRAP.to_owned();
+    for number in 0..20 {
+        bootstrap += &format!(
+            "[[client]]\nclient_id = \"known-{number}-\"\nname = \"Application {number}\"\n\
+             redirect_uris = [\"https://client.example/cb\"]\ntoken_endpoint_auth_method = \"none\"\n"
+        );
+    }
+    let house = House::of(builder().bootstrap(bootstrap).start().unwrap());
     let browser = house.browser();
     let mut ids: Vec<String> = (0..20).map(|number| format!("known-{number}-")).collect();
     for id in &ids {
@@ -466,4 +460,32 @@ async fn a_stranger_is_marked_as_one_and_a_scope_says_which_tools_it_opens() {
         "{}",
         shown.text
     );
+}
+
+/// CD-08: the second click of a double one comes when the first has been answered, and must not say that nothing was
+/// shared.
+#[tokio::test]
+async fn a_second_click_on_allow_meets_a_calm_page_and_changes_nothing() {
+    let house = House::open();
+    let browser = house.browser();
+    let url = house.authorize_url("web", "scope=mcp%3Aread");
+    let login = page(browser.open(&url).await.unwrap());
+    let form = login.form_with("step", "login").unwrap().clone();
+    let fields = [("username", "alice"), ("password", PASSWORD)];
+    let shown = page(browser.submit(&login, &form, &fields).await.unwrap());
+    let form = shown.form_with("step", "consent").unwrap().clone();
+    let allow = [("decision", "allow")];
+    let Visit::Left(left) = browser.submit(&shown, &form, &allow).await.unwrap() else {
+        panic!("it stays here");
+    };
+    let again = page(browser.submit(&shown, &form, &allow).await.unwrap());
+    assert_eq!(again.status, 400);
+    assert!(
+        again.text.contains("You have answered this request already"),
+        "{}",
+        again.text
+    );
+    assert!(!again.text.contains("Nothing has been shared"), "{}", again.text);
+    let code = left.parameter("code").unwrap().unwrap();
+    assert_eq!(house.redeem("web", &code).await.0, 200);
 }
