@@ -411,9 +411,11 @@ const TOOLS_NAMED: usize = 6;
 pub(super) fn scope_view(record: Option<&ResourceRecord>, token: &ScopeToken, value: String) -> ScopeView {
     let known = record.and_then(|record| record.description_of(token.as_str()));
     let tools = known.map(|scope| &*scope.tools).unwrap_or_default();
-    let includes = known
-        .into_iter()
-        .flat_map(|scope| scope.includes.iter())
+    let includes = record
+        .map(|record| record.expand(&Scope::from_iter([token.clone()])))
+        .unwrap_or_default()
+        .without(token.as_str())
+        .iter()
         .map(|narrower| {
             let words = record.and_then(|record| record.describe(narrower.as_str()));
             OneLine::long(words.unwrap_or(narrower.as_str()))

@@ -1,5 +1,7 @@
 //! The applications that a person has let in: seeing them, and the way out.
 
+use std::fmt::Write as _;
+
 use mcp_authflow_testkit::browser::{Browser, Decision, Page, Visit};
 use serde_json::{Value, json};
 
@@ -282,10 +284,12 @@ async fn signing_out_everywhere_ends_every_session_and_on_demand_every_connectio
 async fn many_applications_go_over_pages_and_equal_names_are_told_apart() {
     let mut bootstrap = BOOTSTRAP.to_owned();
     for number in 0..20 {
-        bootstrap += &format!(
+        write!(
+            bootstrap,
             "[[client]]\nclient_id = \"known-{number}-\"\nname = \"Application {number}\"\n\
              redirect_uris = [\"https://client.example/cb\"]\ntoken_endpoint_auth_method = \"none\"\n"
-        );
+        )
+        .unwrap();
     }
     let house = House::of(builder().bootstrap(bootstrap).start().unwrap());
     let browser = house.browser();

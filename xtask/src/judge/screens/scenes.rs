@@ -325,6 +325,7 @@ impl Scene {
     }
 
     /// Takes a stranger's browser to the page.
+    #[expect(clippy::too_many_lines, reason = "a list, one page after the other")]
     pub(super) async fn go(self, chromium: &Chromium, stage: &Stage) -> Result<()> {
         let mail = MAIL;
         match self {
