@@ -27,7 +27,7 @@ pub use self::{
 };
 use crate::{
     port::{Admission, AuditEvent, AuditOutcome, audit::AuditAction, rate_limit::Limit},
-    record::{Interaction, InteractionId},
+    record::{Interaction, InteractionId, PendingRequest},
     server::{AuthorizationServer, limiter_key},
 };
 
@@ -127,12 +127,16 @@ impl AuthorizationServer {
                 return Ok(back.refuse(&client, &target, reason));
             }
         };
+        let left_out = pending_request.redirect_uri.is_none();
         let interaction = Interaction {
             id: InteractionId::from_bytes(self.entropy().draw()),
             browser: request.browser,
             client_id: client_id.clone(),
             client_generation: client.generation,
-            request: pending_request,
+            request: PendingRequest {
+                only_redirect_uri: left_out.then(|| target.as_str().to_owned()),
+                ..pending_request
+            },
             created_at: now,
             expires_at: now + self.settings().lifetimes.interaction,
         };

@@ -395,6 +395,7 @@ impl AuthorizationServer {
             client_generation: device.client_generation,
             request: PendingRequest {
                 redirect_uri: None,
+                only_redirect_uri: None,
                 state: None,
                 code_challenge: None,
                 device: Some(DeviceOrigin {

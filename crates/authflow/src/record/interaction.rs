@@ -38,6 +38,10 @@ pub struct PendingRequest {
     /// The redirect URI as sent; absent when the client left it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect_uri: Option<String>,
+    /// Where the answer goes of a client that left it out: its only redirect URI when the request came in. What a person saw
+    /// is not another one by the time of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_redirect_uri: Option<String>,
     /// The client's `state`, returned untouched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,

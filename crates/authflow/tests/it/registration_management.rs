@@ -109,6 +109,24 @@ async fn an_open_request_dies_when_its_redirect_uri_is_gone() {
     assert_eq!(refused.code, ErrorCode::InvalidGrant);
 }
 
+/// DC-16: a request that leaves its redirect URI out means the one that the person is shown, not the one that is
+/// registered by the time of the click.
+#[tokio::test]
+async fn a_redirect_uri_that_was_left_out_is_not_swapped_under_the_consent_page() {
+    let client = Client::new(&good()).await;
+    let asked = client.authorize().unset("redirect_uri");
+    let open = client.scene.pending(&asked).await;
+    let shown = open.answer_to().target().unwrap();
+    assert_eq!(shown.as_str(), "https://client.example/cb");
+    let resume = async || client.scene.server.resume(open.id(), &Scene::browser()).await;
+    assert!(resume().await.is_ok());
+    let mut moved = good();
+    moved["redirect_uris"] = json!(["https://evil.example/cb"]);
+    client.change(moved).await;
+    let again = resume().await;
+    assert!(matches!(again, Err(PageReason::Gone)), "{again:?}");
+}
+
 /// An approval that was given before the change is answered at the old address or not at all.
 #[tokio::test]
 async fn an_approval_under_way_never_reaches_the_new_address() {

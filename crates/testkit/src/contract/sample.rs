@@ -187,6 +187,7 @@ pub fn interaction(client: &Client) -> Interaction {
         client_generation: client.generation,
         request: PendingRequest {
             redirect_uri: Some("https://client.example/callback".to_owned()),
+            only_redirect_uri: None,
             state: Some("af0ifjsldkj".to_owned()),
             code_challenge: Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned()),
             device: None,

@@ -117,6 +117,11 @@ impl AuthorizationServer {
             let presented = interaction.request.redirect_uri.as_deref();
             // What was let pass was written down when the request came in.
             let (target, _) = client.redirect_target_or_known(presented, &self.settings().known_clients)?;
+            // The one that was meant when none was named is still the one that the person sees.
+            let was_meant = interaction.request.only_redirect_uri.as_deref();
+            if was_meant.is_some_and(|uri| uri != target.as_str()) {
+                return Err(PageReason::Gone);
+            }
             AnswerTo::Client(target)
         };
         let resources = interaction

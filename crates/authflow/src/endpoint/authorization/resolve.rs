@@ -174,6 +174,7 @@ impl AuthorizationServer {
         let may_refresh = client.may_use(GrantType::RefreshToken);
         let request = PendingRequest {
             redirect_uri: query.value("redirect_uri").map(str::to_owned),
+            only_redirect_uri: None,
             state: query.value("state").map(str::to_owned),
             code_challenge: Some(code_challenge.digest().to_text()),
             device: None,

@@ -5,6 +5,7 @@ use super::*;
 fn request(offline_access: bool, asked: &[(&str, &str)]) -> PendingRequest {
     PendingRequest {
         redirect_uri: None,
+        only_redirect_uri: None,
         state: None,
         code_challenge: None,
         device: None,
