@@ -58,6 +58,9 @@ pub struct Document {
     pub body: Arc<[u8]>,
     /// How long ago it was asked for, the age that its origin stated included.
     pub age: Duration,
+    /// How long ago this fetcher asked for it, where it comes from memory, as it does for a refresh that is forced too soon;
+    /// zero where it was asked for now.
+    pub asked_ago: Duration,
     /// How long its origin lets it be used from now on (RFC 9111 §4.2), without any bound of ours; absent when the origin
     /// says nothing of it.
     pub fresh_for: Option<Duration>,
@@ -130,6 +133,7 @@ impl Copy {
         Document {
             body: Arc::clone(&self.body),
             age: since.saturating_add(self.first_age),
+            asked_ago: since,
             fresh_for: self.stated.map(|stated| stated.saturating_sub(since)),
             stale: now >= self.fresh_until,
         }

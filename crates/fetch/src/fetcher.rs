@@ -109,7 +109,10 @@ impl Fetcher {
             Err(_) => None,
         };
         match outcome.unwrap_or(Err(Unavailable::GivenUp.into())) {
-            Ok(copy) => Ok(copy.document(self.inner.clock.now())),
+            Ok(copy) => Ok(Document {
+                asked_ago: Duration::ZERO,
+                ..copy.document(self.inner.clock.now())
+            }),
             Err(error @ FetchError::Unavailable(_)) => {
                 let now = self.inner.clock.now();
                 self.inner

@@ -30,7 +30,7 @@ use crate::{
         rate_limit::Limit,
         store::{NewClientDocument, NoteHost, PutClientDocument},
     },
-    record::{Client, ClientOrigin, ClientProfile, DocumentCopy, DocumentSource, HostDecision},
+    record::{Client, ClientOrigin, ClientProfile, DocumentCopy, DocumentSource, Grant, HostDecision},
     server::{AuthorizationServer, limiter_key},
 };
 
@@ -162,10 +162,19 @@ impl AuthorizationServer {
             self.admit_new_document(&host, address).await?;
         }
         // 4. The document, and what changed in it.
-        match self.fetch_document(id).await {
+        let freshness = known.as_ref().map_or(Freshness::Cached, |_| Freshness::Refresh);
+        match self.fetch_document(id, freshness).await {
             Ok((profile, lifetime)) => {
-                self.put_document(id, known.as_deref(), profile, lifetime, now)
-                    .await
+                let client = self
+                    .put_document(id, known.as_deref(), profile, lifetime, now)
+                    .await?;
+                // The fetch took its time. Who denies a host says so first and ends its clients then, so either that end
+                // came after this client was put, or what is said is seen here.
+                if self.document_host_trust(&host).await? == HostTrust::Denied {
+                    self.audit(&refused("its host is not let in"));
+                    return Err(NoClient::NotAllowed);
+                }
+                Ok(client)
             }
             Err(why) => {
                 // What a stranger wrote is quoted.
@@ -186,19 +195,24 @@ impl AuthorizationServer {
 
     /// The client at the token endpoint, given what the store has of it: for one that describes itself a newer copy where
     /// the one at hand is past its time, and the last good one while its host cannot be asked.
+    ///
+    /// `grant` is what the presented code or token belongs to. Without one of this very client's nothing can come of the
+    /// request, and nobody is asked: strangers know the names of clients too.
     pub(crate) async fn returning_client(
         &self,
         known: Option<Arc<Client>>,
+        grant: Option<&Grant>,
         now: Timestamp,
     ) -> Result<Option<Arc<Client>>, ErrorResponse> {
         let Some(client) = known.filter(|client| self.lets_in(client)) else {
             return Ok(None);
         };
+        let is_its_own = grant.is_some_and(|grant| grant.client_id == client.id);
         let copy = match client.profile.document {
-            Some(copy) if client.is_current(now) && copy.fresh_until.has_passed(now) => copy,
+            Some(copy) if is_its_own && client.is_current(now) && copy.fresh_until.has_passed(now) => copy,
             _ => return Ok(Some(client)),
         };
-        match self.fetch_document(&client.id).await {
+        match self.fetch_document(&client.id, Freshness::Refresh).await {
             Ok((profile, lifetime)) => {
                 let put = self
                     .put_document(&client.id, Some(&client), profile, lifetime, now)
@@ -318,19 +332,27 @@ impl AuthorizationServer {
         Ok(())
     }
 
-    /// Fetches and reads a document; with it comes how long it counts. Its host is asked, and not the fetcher's memory: the
-    /// row is the copy that counts, and an administrator may have put that past its time, or removed it, a moment after it
-    /// was fetched.
-    async fn fetch_document(&self, id: &ClientId) -> Result<(ClientProfile, Duration), NoDocument> {
+    /// Fetches and reads a document; with it comes how long it counts. For a known client its host is asked, and not the
+    /// fetcher's memory: the row is the copy that counts, and an administrator may have put that past its time a moment
+    /// after it was fetched. What comes from that memory all the same, since its host was asked a moment ago, counts no
+    /// longer than the shortest time from then on.
+    async fn fetch_document(
+        &self,
+        id: &ClientId,
+        freshness: Freshness,
+    ) -> Result<(ClientProfile, Duration), NoDocument> {
         let settings = &self.settings().client_documents;
         let fetched = self
             .ports()
             .fetch
-            .fetch(id.as_str(), DocumentKind::ClientMetadata, Freshness::Refresh)
+            .fetch(id.as_str(), DocumentKind::ClientMetadata, freshness)
             .await?;
         let profile = MetadataDocument::parse(id, &fetched.body)?.into_profile();
         let lifetime = fetched.fresh_for.unwrap_or(UNSAID_AGE);
-        Ok((profile, lifetime.min(settings.max_age).max(settings.min_age)))
+        let lifetime = lifetime.min(settings.max_age).max(settings.min_age);
+        let is_from_memory = !fetched.asked_ago.is_zero();
+        let rest = settings.min_age.saturating_sub(fetched.asked_ago);
+        Ok((profile, if is_from_memory { rest } else { lifetime }))
     }
 
     /// Makes a document the copy that counts, unless another node has put one meanwhile; then that one counts.

@@ -167,6 +167,7 @@ mod tests {
             Ok(Fetched {
                 body: current.clone().unwrap(),
                 age: Duration::ZERO,
+                asked_ago: Duration::ZERO,
                 fresh_for: None,
                 stale: false,
             })

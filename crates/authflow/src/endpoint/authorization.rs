@@ -114,7 +114,8 @@ impl AuthorizationServer {
             issuer: self.settings().issuer.as_str(),
             state: query.value("state"),
         };
-        let may_be_remembered = self.may_be_remembered(&client).await?;
+        // What is let pass beyond the registered ones is asked about every time.
+        let may_be_remembered = granted.is_none() && self.may_be_remembered(&client).await?;
         let resolved = self.resolve(query, &client, may_be_remembered, wanted, &found.resources);
         let (pending_request, resources) = match resolved {
             Ok(resolved) => resolved,

@@ -169,7 +169,8 @@ pub(crate) async fn run(
             grant: None,
         },
     };
-    let client = server.returning_client(peek.client, now).await?;
+    let grant = peek.grant.as_ref().map(|found| &found.grant);
+    let client = server.returning_client(peek.client, grant, now).await?;
     let client = server.authenticated(presented, client, request, now).await?;
     let (Some(code), Some(found)) = (&params.code, &peek.grant) else {
         return Err(refuse(server, request, &client, None, Reason::Unknown));

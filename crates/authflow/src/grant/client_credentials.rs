@@ -125,7 +125,7 @@ pub(crate) async fn run(
         .store()
         .load_client_with_resources(&presented.client_id, wanted.map_or(&[], std::slice::from_ref))
         .await?;
-    let client = server.returning_client(client, now).await?;
+    let client = server.returning_client(client, None, now).await?;
     let client = server.authenticated(presented, client, request, now).await?;
     let (resource, scope) =
         decide(&client, &resources, &params).map_err(|reason| refuse(server, request, &client, reason))?;

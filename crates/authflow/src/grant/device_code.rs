@@ -142,7 +142,8 @@ pub(crate) async fn run(
             grant: None,
         },
     };
-    let client = server.returning_client(peek.client, now).await?;
+    let grant = peek.grant.as_ref().map(|found| &found.grant);
+    let client = server.returning_client(peek.client, grant, now).await?;
     let client = server.authenticated(presented, client, request, now).await?;
     let refuse = |found: Option<&GrantWithStanding>, reason| refuse(server, request, &client, found, reason);
     if !client.may_use(GrantType::DeviceCode) {

@@ -221,7 +221,8 @@ pub(crate) async fn run(
             token: None,
         },
     };
-    let client = server.returning_client(peek.client, now).await?;
+    let grant = peek.token.as_ref().map(|found| &found.grant.grant);
+    let client = server.returning_client(peek.client, grant, now).await?;
     let client = server.authenticated(presented, client, request, now).await?;
     let found = match &params.refresh_token {
         Spelled::Ours(_) => peek.token,

@@ -35,6 +35,8 @@ pub struct Fetched {
     pub body: Arc<[u8]>,
     /// How long ago it was asked of its origin, the age that the origin stated included.
     pub age: Duration,
+    /// How long ago this server asked for it, where it comes from memory; zero where it was asked for now.
+    pub asked_ago: Duration,
     /// How long its origin lets it be used from now on (RFC 9111 §4.2), without any bound of ours; absent when the origin
     /// says nothing of it, or nothing is known of that.
     pub fresh_for: Option<Duration>,

@@ -617,6 +617,7 @@ impl Fetch for Documents {
             body: cached.clone().unwrap(),
             fresh_for: None,
             age: Duration::ZERO,
+            asked_ago: Duration::ZERO,
             stale: false,
         })
     }

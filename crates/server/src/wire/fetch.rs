@@ -82,6 +82,7 @@ impl Fetch for Outbound {
         Ok(Fetched {
             body: document.body,
             age: document.age,
+            asked_ago: document.asked_ago,
             fresh_for: document.fresh_for,
             stale: document.stale,
         })

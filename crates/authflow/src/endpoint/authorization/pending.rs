@@ -124,6 +124,12 @@ impl AuthorizationServer {
             }
             AnswerTo::Client(target)
         };
+        // What a person was shown before the document changed is not approved after it: what is approved then counts as an
+        // approval of the new one.
+        let changed_at = client.profile.document.and_then(|copy| copy.changed_at);
+        if changed_at.is_some_and(|changed_at| changed_at > interaction.created_at) {
+            return Err(PageReason::Gone);
+        }
         let resources = interaction
             .request
             .resources
@@ -155,7 +161,15 @@ impl AuthorizationServer {
         let request = &pending.interaction.request;
         // Nobody can tell whose device it is that asks, whoever made the program on it (RFC 8628 §5.4).
         let is_device = request.device.is_some();
-        if is_device || request.prompts(Prompt::Consent) || !self.may_be_remembered(&pending.client).await? {
+        // Nor is a redirect remembered that is let pass although the client did not register it.
+        let is_registered = pending
+            .client
+            .redirect_target(request.redirect_uri.as_deref())
+            .is_ok();
+        if is_device || !is_registered || request.prompts(Prompt::Consent) {
+            return Ok(false);
+        }
+        if !self.may_be_remembered(&pending.client).await? {
             return Ok(false);
         }
         let now = self.now();
