@@ -13,6 +13,8 @@ use super::peers::Contact;
 use super::visitor::{Reply, Visitor};
 
 pub(crate) const VERIFIER: &str = "a-verifier-of-the-right-length-that-everybody-here-uses";
+/// RFC 7523 §2.2
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 pub(crate) const REDIRECT_URI: &str = "https://client.test/cb";
 
 /// A way in.
@@ -177,10 +179,7 @@ pub(crate) async fn show(visitor: &Visitor, client_id: &str, assertion: &str) ->
         ("code_verifier", VERIFIER),
         ("redirect_uri", REDIRECT_URI),
         ("client_id", client_id),
-        (
-            "client_assertion_type",
-            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-        ),
+        ("client_assertion_type", JWT_BEARER),
         ("client_assertion", assertion),
     ];
     visitor.post("/token", &form).await

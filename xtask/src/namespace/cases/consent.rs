@@ -1,10 +1,11 @@
 //! `cimd`, in front of a person: what the page shows of a client that describes itself, and where its codes may go.
 
 use anyhow::{Context, Result, bail};
+use mcp_authflow_jose::SigningKey;
 use serde_json::json;
 
 use crate::namespace::dns::Answer;
-use crate::namespace::door::{REDIRECT_URI, VERIFIER, authorize_path};
+use crate::namespace::door::{JWT_BEARER, REDIRECT_URI, VERIFIER, assertion, authorize_path};
 use crate::namespace::house::{AuthServer, PASSWORD, RESOURCE, USERNAME};
 use crate::namespace::judgement::Judgement;
 use crate::namespace::peers::{Serve, client_metadata};
@@ -19,14 +20,19 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    /// The person signs in and allows, and the client redeems its code.
-    pub(super) async fn obtain(world: &World, server: &AuthServer, client_id: &str) -> Result<Self> {
+    /// The person signs in and allows, and the client redeems its code; with its key, where it has one.
+    pub(super) async fn obtain(
+        world: &World,
+        server: &AuthServer,
+        client_id: &str,
+        key: Option<&SigningKey>,
+    ) -> Result<Self> {
         let browser = world.visitor_of(server)?;
         let (place, page) = consent_page(&browser, client_id, REDIRECT_URI).await?;
         let reply = browser.allow(&place, &page).await?;
         let code = code_of(&reply)?;
         let application = world.visitor_of(server)?;
-        let tokens = redeem(&application, client_id, &code).await?;
+        let tokens = redeem(&application, client_id, &code, key).await?;
         let refresh_token = refresh_token_of(&tokens)?;
         Ok(Self {
             application,
@@ -36,18 +42,34 @@ impl Grant {
     }
 
     /// Gets new tokens, and keeps the newest.
-    pub(super) async fn refresh(&mut self) -> Result<Reply> {
+    pub(super) async fn refresh(&mut self, key: Option<&SigningKey>) -> Result<Reply> {
         let form = [
             ("grant_type", "refresh_token"),
             ("client_id", self.client_id.as_str()),
             ("refresh_token", self.refresh_token.as_str()),
         ];
-        let reply = self.application.post("/token", &form).await?;
+        let reply = post_proven(&self.application, &self.client_id, key, &form).await?;
         if reply.status == 200 {
             self.refresh_token = refresh_token_of(&reply)?;
         }
         Ok(reply)
     }
+}
+
+/// Asks for tokens, with an assertion by the client's key where it has one.
+async fn post_proven(
+    application: &Visitor,
+    client_id: &str,
+    key: Option<&SigningKey>,
+    form: &[(&str, &str)],
+) -> Result<Reply> {
+    let assertion = key.map(|key| assertion(client_id, key, &json!({}))).transpose()?;
+    let mut form = form.to_vec();
+    if let Some(assertion) = &assertion {
+        form.push(("client_assertion_type", JWT_BEARER));
+        form.push(("client_assertion", assertion));
+    }
+    application.post("/token", &form).await
 }
 
 fn refresh_token_of(reply: &Reply) -> Result<String> {
@@ -62,7 +84,12 @@ fn code_of(reply: &Reply) -> Result<String> {
         .with_context(|| format!("no code in {location}"))
 }
 
-async fn redeem(application: &Visitor, client_id: &str, code: &str) -> Result<Reply> {
+async fn redeem(
+    application: &Visitor,
+    client_id: &str,
+    code: &str,
+    key: Option<&SigningKey>,
+) -> Result<Reply> {
     let form = [
         ("grant_type", "authorization_code"),
         ("client_id", client_id),
@@ -71,7 +98,7 @@ async fn redeem(application: &Visitor, client_id: &str, code: &str) -> Result<Re
         ("redirect_uri", REDIRECT_URI),
         ("resource", RESOURCE),
     ];
-    application.post("/token", &form).await
+    post_proven(application, client_id, key, &form).await
 }
 
 /// Asks for approval and signs in: where the consent page is, and the page.
@@ -172,7 +199,7 @@ pub(super) async fn cm_08(world: &World) -> Result<Judgement> {
                 judgement.demand(wrong.status == 400, || {
                     format!("{moment}: redeemed for another address: {}", wrong.brief())
                 });
-                let right = redeem(&application, &id, &code).await?;
+                let right = redeem(&application, &id, &code, None).await?;
                 judgement.demand([200, 400].contains(&right.status), || {
                     format!("{moment}: {}", right.brief())
                 });
@@ -400,12 +427,12 @@ async fn shows_logo(world: &World, host: &str) -> Result<bool> {
 pub(super) async fn cm_19(world: &World) -> Result<Judgement> {
     let mut judgement = Judgement::default();
     let (id, _) = client_with(world, &json!({}));
-    let mut first = Grant::obtain(world, &world.server, &id).await?;
-    let mut second = Grant::obtain(world, &world.server, &id).await?;
+    let mut first = Grant::obtain(world, &world.server, &id, None).await?;
+    let mut second = Grant::obtain(world, &world.server, &id, None).await?;
     for (what, grant) in [("the first", &mut first), ("the second", &mut second)] {
         for _ in 0..2 {
             judgement.input();
-            let reply = grant.refresh().await?;
+            let reply = grant.refresh(None).await?;
             judgement.demand(reply.status == 200, || {
                 format!("{what} install: {} {}", reply.status, reply.brief())
             });
