@@ -12,7 +12,7 @@ mod import;
 mod keys;
 mod known_clients;
 mod migrate;
-mod output;
+pub(crate) mod output;
 mod protect;
 pub(crate) mod resource;
 mod serve;
@@ -93,7 +93,7 @@ enum Verb {
     /// Clients: the applications that ask for tokens
     #[command(subcommand)]
     Client(client::ClientVerb),
-    /// Documents in which clients describe themselves: check, write, keep
+    /// Client ID metadata documents: check, write, keep, decide whose count
     #[command(subcommand)]
     ClientDocument(client_document::ClientDocumentVerb),
     /// Resources: the MCP servers that tokens are for
@@ -101,7 +101,7 @@ enum Verb {
     Resource(resource::ResourceVerb),
     /// Copy the live tokens of the Python package's tables, without signing anyone out
     Import(Box<import::ImportVerb>),
-    /// How real clients behave, and how far each is met
+    /// What real MCP clients do, and what each needs here
     #[command(subcommand)]
     KnownClients(known_clients::KnownClientsVerb),
     /// The keys that sign tokens

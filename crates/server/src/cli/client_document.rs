@@ -11,8 +11,12 @@ use clap::Subcommand;
 use mcp_authflow::client::metadata_document::{Finding, MetadataDocument};
 use mcp_authflow_types::ClientId;
 
-use super::{Output, Refused, output::table, with_store};
-use crate::config::Config;
+use super::{
+    Output, Refused,
+    output::{WIDTH, wrap},
+    with_store,
+};
+use crate::{config::Config, pages::OneLine};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientDocumentVerb {
@@ -25,14 +29,18 @@ Examples:
   authflow client-document lint https://app.example/oauth/client.json")]
     Lint(lint::Lint),
     /// Write a new document, ready to be served
-    #[command(after_help = "Examples:
+    // What is needed stands in the list and in the examples; spelled out, the line would be 99 characters long.
+    #[command(
+        override_usage = "authflow client-document make [OPTIONS] \\\n           --client-id <URL> --name <NAME> --redirect-uri <URI>",
+        after_help = "Examples:
   authflow client-document make --name 'An app' \\
       --client-id https://app.example/oauth/client.json \\
       --redirect-uri http://127.0.0.1/callback > client.json
   authflow client-document make --name 'An app' \\
       --client-id https://app.example/oauth/client.json \\
       --redirect-uri https://app.example/callback \\
-      --jwks-uri https://app.example/oauth/jwks.json")]
+      --jwks-uri https://app.example/oauth/jwks.json"
+    )]
     Make(Box<make::Make>),
     /// Keep a copy of a document whose host refuses servers
     #[command(
@@ -109,28 +117,31 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// The identifier that a document in a file has: the one that is said, or the one that it says itself.
 fn identifier(said: Option<String>, body: &[u8], path: &Path) -> anyhow::Result<String> {
-    let document = || serde_json::from_slice::<serde_json::Value>(body).ok();
-    said.or_else(|| document()?["client_id"].as_str().map(str::to_owned))
-        .ok_or_else(|| {
-            Refused(format!(
-                "{} names no client_id: say --client-id with the URL that it will be served at",
-                path.display()
-            ))
-            .into()
-        })
+    if let Some(said) = said {
+        return Ok(said);
+    }
+    let refuse = |why: String| Refused(format!("{} {why}", path.display()));
+    let document: serde_json::Value =
+        serde_json::from_slice(body).map_err(|error| refuse(format!("is not JSON: {error}")))?;
+    let said = document["client_id"].as_str().map(str::to_owned);
+    said.ok_or_else(|| {
+        refuse("names no client_id: say --client-id with the URL that it will be served at".to_owned()).into()
+    })
 }
 
-/// Findings in columns.
-fn findings_table(findings: &[Finding]) -> String {
-    let rows: Vec<Vec<String>> = findings
-        .iter()
-        .map(|finding| {
-            vec![
-                finding.severity.to_string(),
-                finding.member.unwrap_or("-").to_owned(),
-                finding.text.clone(),
-            ]
-        })
-        .collect();
-    table(&["SEVERITY", "MEMBER", "WHAT"], &rows)
+/// Findings for people: how bad and where, and beneath it what, in lines that fit a terminal.
+fn in_full(findings: &[Finding]) -> String {
+    const INDENT: usize = 9;
+    let mut lines = Vec::new();
+    for finding in findings {
+        let member = finding.member.unwrap_or("the document");
+        lines.push(format!("{:<INDENT$}{member}", finding.severity));
+        let what = OneLine::long(&finding.text).to_string();
+        lines.extend(
+            wrap(&what, WIDTH - INDENT)
+                .into_iter()
+                .map(|line| format!("{:INDENT$}{line}", "")),
+        );
+    }
+    lines.join("\n") + "\n"
 }

@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Output, Refused, output::table};
+use super::{
+    Output, Refused,
+    output::{table, wrap},
+};
 use crate::{
     config::{Config, KnownClientsConfig},
     known_clients::Entry,
@@ -14,14 +17,15 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KnownClientsVerb {
-    /// List the known clients
+    /// List the known clients, and the leniencies that are on for each
     #[command(after_help = LIST_EXAMPLES)]
     List {
         /// Print a page of documentation
         #[arg(long, conflicts_with = "json")]
         markdown: bool,
     },
-    /// Show what is known of one
+    /// Show what is known of one: what it sends, what it needs, and the evidence
+    #[command(after_help = "Example:\n  authflow known-clients show opencode")]
     Show {
         /// Its name in the list
         name: String,
@@ -170,25 +174,6 @@ impl Entry {
         put("evidence", &self.evidence)?;
         Ok(text)
     }
-}
-
-/// Lines of at most that many characters, broken at blanks; a longer word stands alone.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(std::mem::take(&mut line));
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    if !line.is_empty() {
-        lines.push(line);
-    }
-    lines
 }
 
 /// The page `docs/clients.md`.

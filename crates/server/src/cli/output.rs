@@ -101,9 +101,42 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// How wide text for people is, in characters: what a terminal shows that nobody made larger.
+pub(crate) const WIDTH: usize = 80;
+
+/// Breaks text into lines of at most so many characters, between words. A word that is longer, such as an address, stays
+/// whole, so that it can be copied.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if !line.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_broken_between_words_and_an_address_stays_whole() {
+        assert_eq!(wrap("it is not  fetched", 10), ["it is not", "fetched"]);
+        assert_eq!(
+            wrap("see https://app.example/client.json now", 10),
+            ["see", "https://app.example/client.json", "now"]
+        );
+        assert!(wrap(" ", 10).is_empty());
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

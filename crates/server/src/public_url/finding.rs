@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::cli::output::{WIDTH, wrap};
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,6 +56,10 @@ impl fmt::Display for Finding {
             Severity::Warning => "warning",
             Severity::Error => "ERROR  ",
         };
-        write!(f, "{mark}  {}\n         {}", self.url, self.text)
+        write!(f, "{mark}  {}", self.url)?;
+        for line in wrap(&self.text, WIDTH - 9) {
+            write!(f, "\n         {line}")?;
+        }
+        Ok(())
     }
 }

@@ -24,6 +24,16 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// What was said to a person, without its line breaks, which have to leave lines that fit a terminal.
+fn in_one_line(output: &Output) -> String {
+    let text = said(output);
+    for line in text.lines() {
+        let is_one_word = line.split_whitespace().count() == 1;
+        assert!(line.chars().count() <= 80 || is_one_word, "{line}");
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// M-062
 #[test]
 fn what_make_writes_lint_finds_good() {
@@ -93,9 +103,26 @@ fn what_make_writes_lint_finds_good() {
     );
     assert_eq!(bad.status.code(), Some(1));
     assert!(
-        said(&bad).contains("cannot take an authorization code"),
+        in_one_line(&bad).contains("cannot take an authorization code"),
         "{bad:?}"
     );
+}
+
+#[test]
+fn a_file_that_is_no_document_is_told_from_one_that_names_no_client_id() {
+    let folder = tempfile::tempdir().unwrap();
+    for (text, why) in [
+        ("{\"client_id\":", "is not JSON"),
+        ("{}", "names no client_id: say --client-id"),
+    ] {
+        std::fs::write(folder.path().join("client.json"), text).unwrap();
+        for verb_name in ["lint", "pin"] {
+            let refused = verb(folder.path(), None, &[verb_name, "client.json"]);
+            let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert_eq!(refused.status.code(), Some(1), "{verb_name}: {told}");
+            assert!(told.contains(why), "{verb_name}: {told}");
+        }
+    }
 }
 
 /// M-162
@@ -107,7 +134,7 @@ fn lint_asks_a_host_as_a_server_would_and_says_what_to_do() {
     let host = DocumentHost::start().unwrap();
     let lint = |path: &str| {
         let linted = verb(folder.path(), Some(&host), &["lint", &host.url(path)]);
-        (linted.status.code(), said(&linted))
+        (linted.status.code(), in_one_line(&linted))
     };
     let members = json!({ "redirect_uris": ["http://127.0.0.1:3118/cb"], "logo_uri": host.url("/logo"),
         "jwks_uri": host.url("/jwks"), "token_endpoint_auth_method": "private_key_jwt" });
@@ -142,7 +169,7 @@ fn lint_asks_a_host_as_a_server_would_and_says_what_to_do() {
         &["lint", "https://10.0.0.5/client.json"],
     );
     assert!(
-        elsewhere.status.code() == Some(1) && said(&elsewhere).contains("public host"),
+        elsewhere.status.code() == Some(1) && in_one_line(&elsewhere).contains("public host"),
         "{elsewhere:?}"
     );
 }

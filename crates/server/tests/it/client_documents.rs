@@ -146,11 +146,20 @@ async fn an_administrator_lets_hosts_in_and_throws_them_out() {
     assert_eq!(host.hits("/client.json"), 0);
     let listed = house.server.run(["client-document", "host", "list"]).unwrap();
     assert!(listed.contains(&name) && listed.contains("waits"), "{listed}");
+    assert!(
+        listed.contains("host allow HOST"),
+        "the next step is missing: {listed}"
+    );
 
     house
         .server
         .run(["client-document", "host", "allow", &name])
         .unwrap();
+    let listed = house.server.run(["client-document", "host", "list"]).unwrap();
+    assert!(
+        !listed.contains("host allow HOST"),
+        "nothing is left to decide: {listed}"
+    );
     let code = house.code(&house.browser(), &encoded(&id), Decision::Allow).await;
     let (_, tokens) = house.redeem(&id, &code).await;
     assert_eq!(

@@ -26,6 +26,11 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostVerb {
     /// List the hosts that wait for a decision, and those decided about
+    #[command(
+        after_help = "A host waits when one of its clients came while the configuration said:
+  [client_documents]
+  trust = \"ask\""
+    )]
     List,
     /// Let clients in whose documents are at a host
     #[command(after_help = "Example:\n  authflow client-document host allow app.example")]
@@ -62,7 +67,13 @@ impl HostVerb {
                     };
                     format!("allowed {host}, but it {why} client_documents.hosts, which decides")
                 } else {
-                    format!("allowed {host}: its clients are let in from now on")
+                    match trust {
+                        DomainTrust::Ask => format!("allowed {host}: its clients are let in from now on"),
+                        DomainTrust::Open | DomainTrust::Only(_) | DomainTrust::AllBut(_) => format!(
+                            "allowed {host}: from now on approvals are remembered for those of its clients whose \
+                             redirects all lead to https hosts"
+                        ),
+                    }
                 };
                 output.print(
                     &json!({ "host": host.as_str(), "decision": "allowed", "in_force": !in_vain }),
@@ -87,10 +98,9 @@ async fn decide(opened: &Opened, host: &DomainName, decision: HostDecision) -> a
         .decide_document_host(host, decision, SystemClock.now())
         .await?;
     let said = match decision {
-        HostDecision::Allowed => "an administrator allowed a host",
-        HostDecision::Denied => "an administrator denied a host",
+        HostDecision::Allowed => format!("the operator allowed the host {host}"),
+        HostDecision::Denied => format!("the operator denied the host {host}"),
     };
-    tracing::info!(%host, "{said}");
     AuditTrail.record(&AuditEvent::new(
         AuditAction::ClientDocument,
         AuditOutcome::Allowed,
@@ -151,8 +161,9 @@ async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    output.print(
-        &values.into(),
-        &table(&["HOST", "DECISION", "ASKED", "DECIDED"], &rows),
-    )
+    let mut text = table(&["HOST", "DECISION", "ASKED", "DECIDED"], &rows);
+    if hosts.iter().any(|record| record.decision.is_none()) {
+        text.push_str("\nDecide with authflow client-document host allow HOST, or deny HOST.");
+    }
+    output.print(&values.into(), &text)
 }

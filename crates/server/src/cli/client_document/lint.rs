@@ -7,7 +7,7 @@ use mcp_authflow::client::metadata_document::{Finding, Severity, lint};
 use mcp_authflow_fetch as leash;
 use serde_json::{Value, json};
 
-use super::{Output, Refused, findings_table, identifier, read};
+use super::{Output, Refused, identifier, in_full, read};
 use crate::{config::Config, wire::on_a_leash};
 
 /// How long a host may take; longer than the server gives it, which is said then.
@@ -45,7 +45,7 @@ impl Lint {
         let text = if findings.is_empty() {
             format!("there is nothing to say against it as the document of {client_id}")
         } else {
-            findings_table(&findings)
+            in_full(&findings)
         };
         output.print(&json!({ "client_id": client_id, "findings": findings }), &text)?;
         let errors = findings

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use mcp_authflow::client::metadata_document::{Draft, DraftKeys, InvalidDraft, Severity};
 
-use super::{Output, Refused, findings_table};
+use super::{Output, Refused, in_full};
 use crate::cli::output::say;
 
 #[derive(Debug, Args)]
@@ -90,10 +90,7 @@ impl Make {
         let text = match draft.write() {
             Ok(text) => text,
             Err(InvalidDraft(findings)) => {
-                output.print(
-                    &serde_json::json!({ "findings": findings }),
-                    &findings_table(&findings),
-                )?;
+                output.print(&serde_json::json!({ "findings": findings }), &in_full(&findings))?;
                 return Err(Refused("the document would be refused".to_owned()).into());
             }
         };
@@ -102,7 +99,7 @@ impl Make {
         findings.retain(|finding| finding.severity < Severity::Note);
         if !findings.is_empty() {
             // Where nobody reads it, nothing is lost: the document is good.
-            let _ = io::stderr().write_all(findings_table(&findings).as_bytes());
+            let _ = io::stderr().write_all(in_full(&findings).as_bytes());
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use mcp_authflow::{
 use mcp_authflow_types::{ClientId, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Output, Refused, findings_table, identifier, read};
+use super::{Output, Refused, identifier, in_full, read};
 use crate::{
     cli::{
         client::note,
@@ -52,7 +52,7 @@ impl Pin {
         let mut findings = lint(&client_id, &body);
         findings.retain(|finding| finding.severity == Severity::Error);
         if !findings.is_empty() {
-            output.print(&json!({ "findings": findings }), &findings_table(&findings))?;
+            output.print(&json!({ "findings": findings }), &in_full(&findings))?;
             return Err(Refused("a document with errors is not pinned".to_owned()).into());
         }
         let refuse = |why: &dyn std::fmt::Display| Refused(format!("{}: {why}", self.document.display()));
