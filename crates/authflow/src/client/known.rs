@@ -231,7 +231,14 @@ impl KnownClients {
         proven.min_by_key(|(proof, _)| *proof).map(|(_, known)| known)
     }
 
-    /// The same, if this is let pass for it.
+    /// Whether an identifier is, byte for byte, the address of a known client's document. A family of addresses does not
+    /// count: it has as many as anybody likes to ask for.
+    pub fn lists_document(&self, client_id: &str) -> bool {
+        let mut patterns = self.0.iter().flat_map(|known| &known.client_ids);
+        patterns.any(|pattern| pattern.after.is_none() && pattern.matches(client_id))
+    }
+
+    /// The known client that this one is proven to be, if this is let pass for it.
     pub fn lets(&self, client: &Client, leniency: Leniency) -> Option<Granted> {
         let known = self.recognise(client)?;
         known.leniencies.contains(&leniency).then(|| Granted {

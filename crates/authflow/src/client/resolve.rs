@@ -159,7 +159,7 @@ impl AuthorizationServer {
         // 3. What nobody has seen yet is fetched so often and no more. A known document is asked for once in the time that
         //    a copy counts, so that nobody locks its client out by asking for others.
         if known.is_none() {
-            self.admit_new_document(&host, address).await?;
+            self.admit_new_document(&host, id, address).await?;
         }
         // 4. The document, and what changed in it.
         let freshness = known.as_ref().map_or(Freshness::Cached, |_| Freshness::Refresh);
@@ -290,7 +290,7 @@ impl AuthorizationServer {
         address: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<NoClient, NoClient> {
-        self.admit_new_document(host, address).await?;
+        self.admit_new_document(host, id, address).await?;
         let said = match self.store().note_document_host(host, now).await? {
             NoteHost::Noted => "its host waits for an administrator from now on",
             NoteHost::Known => "its host waits for an administrator",
@@ -304,8 +304,14 @@ impl AuthorizationServer {
         Ok(NoClient::HostUndecided(host.to_string()))
     }
 
-    /// Counts a document that nobody has seen yet, for who asks and for its host.
-    async fn admit_new_document(&self, host: &DomainName, address: Option<IpAddr>) -> Result<(), NoClient> {
+    /// Counts a document that nobody has seen yet, for who asks and for its host. What the table of known clients names is
+    /// not counted for its host, or whoever asks for enough others there locks out the very client that people use.
+    async fn admit_new_document(
+        &self,
+        host: &DomainName,
+        id: &ClientId,
+        address: Option<IpAddr>,
+    ) -> Result<(), NoClient> {
         let settings = &self.settings().client_documents;
         let limits = [
             (
@@ -319,13 +325,15 @@ impl AuthorizationServer {
                 host.to_string(),
             ),
         ];
-        for (name, tries, key) in limits {
+        let is_listed = self.settings().known_clients.lists_document(id.as_str());
+        let counted = if is_listed { &limits[..1] } else { &limits[..] };
+        for (name, tries, key) in counted {
             let limit = Limit {
                 name,
-                tries,
+                tries: *tries,
                 window: HOUR,
             };
-            if let Admission::Refused { retry_after } = self.ports().rate_limit.admit(limit, &key).await {
+            if let Admission::Refused { retry_after } = self.ports().rate_limit.admit(limit, key).await {
                 return Err(NoClient::TooMany(retry_after));
             }
         }

@@ -190,3 +190,39 @@ async fn a_known_document_is_asked_for_at_its_host() {
     stage.refresh(&tokens).await.unwrap();
     assert_eq!(*stage.internet.forced.lock().unwrap(), [false, true, true]);
 }
+
+/// M-170: strangers who ask for anything at a client's host until it has been asked enough lock out no client that is known,
+/// and what one address may ask for is still counted for it.
+#[tokio::test]
+async fn a_known_client_is_not_locked_out_by_what_others_ask_of_its_host() {
+    let family = "https://app.example/c/{id}/client.json";
+    let known: KnownClients = [KnownClient {
+        name: "app".into(),
+        client_ids: [APP, family].map(|id| AddressPattern::parse(id).unwrap()).into(),
+        redirect_uris: Vec::new(),
+        also_redirects_to: Vec::new(),
+        leniencies: Vec::new(),
+    }]
+    .into_iter()
+    .collect();
+    for (per_address, is_let_in) in [(60, true), (3, false)] {
+        let stage = Stage::with(|settings| {
+            settings.client_documents.per_host_per_hour = 2;
+            settings.client_documents.per_address_per_hour = per_address;
+            settings.known_clients = known.clone();
+        })
+        .await;
+        for (id, is_asked) in [("1", true), ("2", true), ("c/3/client.json", false)] {
+            let id = format!("https://app.example/{id}");
+            let reason = stage.shown(&id).await;
+            assert_eq!(matches!(reason, PageReason::TooMany { .. }), !is_asked, "{id}");
+            assert_eq!(stage.internet.asked(&id), usize::from(is_asked), "{id}");
+        }
+        if is_let_in {
+            stage.pending().await;
+        } else {
+            let reason = stage.shown(APP).await;
+            assert!(matches!(reason, PageReason::TooMany { .. }), "{reason}");
+        }
+    }
+}
