@@ -472,6 +472,8 @@ pub(super) async fn cm_18(world: &World) -> Result<Judgement> {
         (ONLY, "https://allowed.good.test.client.test/client.json", false),
         (ALL_BUT, "https://denied.good.test/client.json", false),
         (ALL_BUT, "https://DENIED.good.test/client.json", false),
+        (ALL_BUT, "https://sub.denied.good.test/client.json", false),
+        (ALL_BUT, "https://notdenied.good.test/client.json", true),
         (ALL_BUT, "https://other.good.test/client.json", true),
     ] {
         judgement.input();
