@@ -1,12 +1,15 @@
 //! A request that waits for a person: one browser, one answer.
 
 use mcp_authflow::{
-    Approval, Authorize, PageReason,
-    port::store::{ClientStore as _, GrantQuery, GrantStore as _},
+    Approval, Authorize, PageReason, Ticked,
+    port::{
+        Clock as _,
+        store::{ClientStore as _, GrantQuery, GrantStore as _},
+    },
     record::InteractionId,
 };
 use mcp_authflow_testkit::params::{Params, STATE};
-use mcp_authflow_types::{ErrorCode, TokenHash};
+use mcp_authflow_types::{ClientId, ErrorCode, TokenHash};
 
 use crate::scene::{Answer, ISSUER, Scene};
 
@@ -165,6 +168,31 @@ async fn a_resumed_request_is_the_one_that_was_stored() {
         )
     };
     assert_eq!(named(&first), named(&again));
+}
+
+/// P2, P8: whoever disconnects a client while an earlier approval stands in for a new one is not let in by it again.
+#[tokio::test]
+async fn an_approval_that_ends_meanwhile_stands_in_for_nothing() {
+    let scene = Scene::new().await;
+    let as_before = || Approval {
+        ticked: Ticked::AsBefore,
+        ..Scene::alice()
+    };
+    let web = Params::authorize("WEB");
+    scene.tokens_for("WEB").await;
+    let stands = scene.pending(&web).await;
+    let too_late = scene.pending(&web).await;
+    let answered = scene.server.approve(stands, as_before(), None).await;
+    assert!(answered.is_ok(), "{answered:?}");
+    assert_eq!(
+        scene.server.is_approved_already(&too_late, "u_alice").await,
+        Ok(true)
+    );
+    let (client, now) = (ClientId::parse("WEB").unwrap(), scene.clock.now());
+    let ended = scene.store.revoke_client_grants("u_alice", &client, now).await;
+    assert_eq!(ended.unwrap(), 2);
+    let answered = scene.server.approve(too_late, as_before(), None).await;
+    assert!(matches!(answered, Err(PageReason::Gone)), "{answered:?}");
 }
 
 /// AZ-13, P13: remembered only for clients that prove who they are, and only as far as it went.

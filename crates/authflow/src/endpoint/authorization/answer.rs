@@ -82,6 +82,9 @@ pub struct Approval {
 pub enum Ticked {
     /// All of it.
     Everything,
+    /// All of it, by an earlier approval ([`is_approved_already`](AuthorizationServer::is_approved_already)): void when that has
+    /// ended by the time of the answer.
+    AsBefore,
     /// These tokens, at each resource alike, `offline_access` among them where that was left ticked.
     Tokens(Scope),
     /// These tokens, resource by resource, in the order of [`Pending::resources`].
@@ -97,7 +100,7 @@ impl Ticked {
     /// What was left ticked at the resource of this number.
     fn at(&self, index: usize) -> Option<&Scope> {
         match self {
-            Self::Everything => None,
+            Self::Everything | Self::AsBefore => None,
             Self::Tokens(scope) => Some(scope),
             Self::AtEach { scopes, .. } => Some(scopes.get(index).unwrap_or(const { &Scope::empty() })),
         }
@@ -105,7 +108,7 @@ impl Ticked {
 
     fn offline_access(&self) -> bool {
         match self {
-            Self::Everything => true,
+            Self::Everything | Self::AsBefore => true,
             Self::Tokens(scope) => scope.contains(OFFLINE_ACCESS),
             Self::AtEach { offline_access, .. } => *offline_access,
         }
@@ -116,7 +119,8 @@ impl AuthorizationServer {
     /// Answers a request with a code (RFC 6749 §4.1.2). Of two answers to one request the first counts.
     ///
     /// # Errors
-    /// [`PageReason::Gone`] when the request was answered before, or client or person are no longer what they were.
+    /// [`PageReason::Gone`] when the request was answered before, client or person are no longer what they were, or the earlier
+    /// approval has ended that was to stand in for this one.
     pub async fn approve(
         &self,
         pending: Pending,
@@ -130,20 +134,19 @@ impl AuthorizationServer {
             client,
             answer_to,
             resources: described,
-            ..
-        } = pending;
+        } = &pending;
         let request = &interaction.request;
         let back = Answering {
             issuer: self.settings().issuer.as_str(),
             state: request.state.as_deref(),
         };
 
-        let (resources, offline_access) = left_ticked(request, &described, &approval.ticked);
+        let (resources, offline_access) = left_ticked(request, described, &approval.ticked);
         if resources.is_empty() {
-            return self.close_denied(&interaction, &answer_to, &back, address).await;
+            return self.close_denied(interaction, answer_to, &back, address).await;
         }
         let minted = AuthorizationCode::mint(&self.entropy().draw());
-        let code = match (&answer_to, &request.code_challenge) {
+        let code = match (answer_to, &request.code_challenge) {
             (AnswerTo::Client(_), Some(code_challenge)) => CodeBinding {
                 hash: minted.hash(),
                 expires_at: now + lifetimes.code,
@@ -183,7 +186,7 @@ impl AuthorizationServer {
             subject_generation: approval.subject_generation,
             keep_client_until: expires_at + lifetimes.unused_client,
         };
-        let closed = self.close(&interaction, &answer_to, closing, now).await?;
+        let closed = self.close(interaction, answer_to, closing, now).await?;
         let event = |outcome, reason| {
             AuditEvent::new(AuditAction::Consent, outcome, reason)
                 .with_client(&client.id)
@@ -191,10 +194,17 @@ impl AuthorizationServer {
                 .with_subject(&grant.subject)
                 .with_address(address)
         };
+        // Looked at again behind the grant: whoever disconnects the client ends what stood before, and either this one with it or
+        // this look. A code that nobody is told is good for nothing.
+        let is_remembered = approval.ticked == Ticked::AsBefore && closed == CloseInteraction::Closed;
+        if is_remembered && !self.is_approved_already(&pending, &grant.subject).await? {
+            self.audit(&event(AuditOutcome::Refused, "the earlier approval has ended"));
+            return Err(PageReason::Gone);
+        }
         match closed {
             CloseInteraction::Closed => {
                 self.audit(&event(AuditOutcome::Allowed, "approved"));
-                Ok(match &answer_to {
+                Ok(match answer_to {
                     AnswerTo::Client(target) => back.send(target, &[("code", minted.expose())]),
                     AnswerTo::Device(_) => self.show_decided(DeviceDecided::Approved),
                 })
