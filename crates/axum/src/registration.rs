@@ -39,11 +39,12 @@ async fn answer(handler: Arc<RegistrationHandler>, request: Request<Body>) -> Re
     let headers: Vec<(String, String)> = parts
         .headers
         .iter()
-        // What is not ASCII goes on as a value that nobody understands.
+        // What is not text goes on as a character that nobody understands, and what stands beside it as it is: a proxy writes
+        // behind what the caller sent.
         .map(|(name, value)| {
             (
                 name.as_str().to_owned(),
-                value.to_str().unwrap_or("\u{fffd}").to_owned(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
             )
         })
         .collect();

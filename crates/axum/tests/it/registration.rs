@@ -214,3 +214,50 @@ async fn the_part_is_an_axum_handler() {
         StatusCode::CREATED
     );
 }
+
+/// S-149: what a caller sends of the header, text or not, does not hide it behind the proxy.
+#[tokio::test]
+async fn the_part_counts_callers_whatever_bytes_they_send_along() {
+    use std::sync::Arc;
+
+    use mcp_authflow::{
+        ForwardingHeader, TrustedProxies,
+        memory::MemoryRateLimit,
+        port::rate_limit::Limit,
+        registration::{MemoryClientRegistry, RegistrationHandler},
+    };
+    use mcp_authflow_axum::{ClientAddress, registration};
+    use mcp_authflow_testkit::{manual_clock::ManualClock, seeded_entropy::SeededEntropy};
+    use mcp_authflow_types::Timestamp;
+    use tower::ServiceExt as _;
+
+    let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_790_000_000)));
+    let registry = Arc::new(MemoryClientRegistry::new(
+        clock.clone(),
+        Arc::new(SeededEntropy::new(3)),
+    ));
+    let limit = Limit {
+        name: "registration",
+        tries: 1,
+        window: std::time::Duration::from_secs(60),
+    };
+    let handler = RegistrationHandler::builder(registry, "notes:read")
+        .limiter((Arc::new(MemoryRateLimit::new(clock)), limit))
+        .behind(
+            TrustedProxies::parse("10.0.0.1").unwrap(),
+            ForwardingHeader::XForwardedFor,
+        )
+        .build();
+    let app: axum::Router = axum::Router::new().route("/register", registration(Arc::new(handler)));
+    let send = async |forwarded: &[u8]| {
+        let request = request("POST", "/register")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-forwarded-for", forwarded)
+            .extension(ClientAddress("10.0.0.1".parse().unwrap()))
+            .body(Body::from(GOOD));
+        app.clone().oneshot(request.unwrap()).await.unwrap().status()
+    };
+    assert_eq!(send(b"\xff, 203.0.113.1").await, StatusCode::CREATED);
+    assert_eq!(send(b"\xff, 203.0.113.1").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(send(b"\xff, 203.0.113.2").await, StatusCode::CREATED);
+}
