@@ -108,9 +108,15 @@ impl ClientLogos {
         }
         let store = &self.inner.server.ports().store;
         let client = store.load_client(&client_id).await?;
-        let Some(url) = client.as_deref().and_then(|client| self.address(client)) else {
+        let Some((client, url)) = client
+            .as_deref()
+            .and_then(|client| Some((client, self.address(client)?)))
+        else {
             return Ok(None);
         };
+        if !self.inner.server.is_host_let_in(client).await? {
+            return Ok(None);
+        }
         match self.inner.fetcher.get(url, Limits::LOGO, Freshness::Cached).await {
             Ok(document) => {
                 // The fetcher has looked already; what cannot be named is not served.
@@ -125,13 +131,8 @@ impl ClientLogos {
 
     /// Where the client's logo is, if it is one that pages show.
     fn address<'a>(&self, client: &'a Client) -> Option<&'a str> {
-        let settings = self.inner.server.settings();
-        let counts = match client.profile.origin {
-            ClientOrigin::Operator => true,
-            // A picture is as easily borrowed as a name, so nobody has one who has nothing else.
-            ClientOrigin::Registration => false,
-            ClientOrigin::MetadataDocument => settings.client_documents.enabled,
-        };
+        // A picture is as easily borrowed as a name, so nobody has one who has nothing else.
+        let counts = client.profile.origin != ClientOrigin::Registration;
         let is_current = client.is_current(self.inner.server.ports().clock.now());
         client
             .profile

@@ -242,6 +242,21 @@ impl AuthorizationServer {
         settings.enabled && trust > HostTrust::Denied
     }
 
+    /// Whether a client's host is let in at this moment, by the settings, by an administrator and by the embedder's policy:
+    /// for whoever would ask that host for something else, such as a picture. Other clients always are.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn is_host_let_in(&self, client: &Client) -> Result<bool, StoreError> {
+        if client.profile.origin != ClientOrigin::MetadataDocument {
+            return Ok(true);
+        }
+        match DomainName::of(&client.id).filter(|_| self.settings().client_documents.enabled) {
+            Some(host) => Ok(self.document_host_trust(&host).await? > HostTrust::Undecided),
+            None => Ok(false),
+        }
+    }
+
     /// Whether what people approved for a client may stand in for asking them again: nobody else can receive what is sent
     /// to it, and the operator vouches for it, or for the host that its document is at.
     pub(crate) async fn may_be_remembered(&self, client: &Client) -> Result<bool, StoreError> {

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use mcp_authflow::{
+    client::trust::DomainName,
     port::{
         Audit as _, AuditEvent, AuditOutcome, Clock as _, Entropy, Store,
         audit::AuditAction,
@@ -12,7 +13,8 @@ use mcp_authflow::{
 use mcp_authflow_jose::KeySet;
 use mcp_authflow_types::{
     ApplicationType, ClientId, ClientSecret, GrantType, RedirectUri, Resource, Scope, Timestamp,
-    TokenEndpointAuthMethod, redirect_uri::RedirectHost, uri::is_loopback_host,
+    TokenEndpointAuthMethod, client_id::is_metadata_document_url, redirect_uri::RedirectHost,
+    uri::is_loopback_host,
 };
 use serde_json::json;
 
@@ -245,10 +247,7 @@ impl ClientVerb {
                     return Err(unknown(&client_id));
                 }
                 note(&client_id, AuditAction::Revoke, "the client was removed");
-                output.print(
-                    &json!({ "client_id": client_id }),
-                    &format!("removed {client_id}"),
-                )
+                output.print(&json!({ "client_id": client_id }), &removed(&client_id))
             }
             Self::RotateSecret { client_id, keep_old } => rotate(opened, output, &client_id, keep_old).await,
         }
@@ -342,6 +341,17 @@ fn print_credentials(output: Output, id: &ClientId, secret: Option<&ClientSecret
         );
     }
     output.print(&value, &text)
+}
+
+/// What is said of a removed client. One that its document describes is let in anew; what was issued to it stays ended.
+fn removed(client_id: &ClientId) -> String {
+    match DomainName::of(client_id).filter(|_| is_metadata_document_url(client_id.as_str())) {
+        Some(host) => format!(
+            "removed {client_id}; everything issued to it ended. Its document lets it in anew: to keep it out, \
+             authflow client-document host deny {host}"
+        ),
+        None => format!("removed {client_id}"),
+    }
 }
 
 async fn list(opened: &Opened, output: Output) -> anyhow::Result<()> {

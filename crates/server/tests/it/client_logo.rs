@@ -124,6 +124,33 @@ async fn a_logo_is_served_to_who_has_business_with_the_client_and_fetched_for_no
     assert_eq!(host.hits("/logo"), 1);
 }
 
+/// CM-18: who is denied names no address that this server asks, as often as somebody who is signed in looks.
+#[tokio::test]
+async fn a_denied_host_has_no_logo() {
+    let host = DocumentHost::start().unwrap();
+    host.serve("/logo", Served::new("image/png", PNG));
+    let id = app(&host, "/client.json");
+    let house = house(&host);
+    let browser = house.browser();
+    let url = house.authorize_url(&encoded(&id), "");
+    browser
+        .sign_in_and(&url, "alice", PASSWORD, Decision::Allow)
+        .await
+        .unwrap();
+    let name = id.trim_start_matches("https://").split('/').next().unwrap();
+    house
+        .server
+        .run_all(["client-document", "host", "deny", name])
+        .unwrap();
+    let logo = format!("/ui/client-logo/{}", encoded(&id));
+    let answer = get(&house, Some(&browser), &logo).await;
+    assert_eq!((answer.status(), host.hits("/logo")), (StatusCode::NOT_FOUND, 0));
+
+    // An operator who removes the client instead is told that this keeps nobody out.
+    let said = house.server.run_all(["client", "remove", &id]).unwrap();
+    assert!(said.contains(&format!("host deny {name}")), "{said}");
+}
+
 /// CM-12
 /// SF-16
 #[tokio::test]
