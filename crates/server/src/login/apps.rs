@@ -422,7 +422,7 @@ impl People {
                             .scope
                             .without(OFFLINE_ACCESS)
                             .iter()
-                            .map(|token| scope_view(record, token, token.to_string()))
+                            .map(|token| scope_view(record, token, token.to_string(), &one.scope))
                             .collect(),
                     }
                 })

@@ -131,7 +131,7 @@ impl People {
             .is_approved_already(pending, who.user.id.as_str())
             .await?
         {
-            return Ok(Outcome::Approve(approval(who, Ticked::Everything)));
+            return Ok(Outcome::Approve(approval(who, Ticked::AsBefore)));
         }
         if is_silent {
             return Ok(Outcome::ConsentRequired);
@@ -255,7 +255,10 @@ impl People {
                     .scope
                     .without(OFFLINE_ACCESS)
                     .iter()
-                    .map(|token| scope_view(one.record.as_deref(), token, box_value(pending, index, token)))
+                    .map(|token| {
+                        let value = box_value(pending, index, token);
+                        scope_view(one.record.as_deref(), token, value, &one.asked.scope)
+                    })
                     .collect(),
             })
             .collect();
@@ -407,13 +410,20 @@ fn acquaintance(client: &Client, last_allowed: Option<Timestamp>, now: Timestamp
 /// How many tools of a scope are named.
 const TOOLS_NAMED: usize = 6;
 
-/// A scope with all that its resource says of it.
-pub(super) fn scope_view(record: Option<&ResourceRecord>, token: &ScopeToken, value: String) -> ScopeView {
+/// A scope with all that its resource says of it. What it includes by now is named only where it is among `all`, which is what
+/// was asked for or granted: nobody has what was included later.
+pub(super) fn scope_view(
+    record: Option<&ResourceRecord>,
+    token: &ScopeToken,
+    value: String,
+    all: &Scope,
+) -> ScopeView {
     let known = record.and_then(|record| record.description_of(token.as_str()));
     let tools = known.map(|scope| &*scope.tools).unwrap_or_default();
     let includes = record
         .map(|record| record.expand(&Scope::from_iter([token.clone()])))
         .unwrap_or_default()
+        .narrow_to(all)
         .without(token.as_str())
         .iter()
         .map(|narrower| {
@@ -483,8 +493,10 @@ fn see_page(visit: &Visit, cookie: Option<HeaderValue>) -> Response {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
-    use mcp_authflow::record::{ClientProfile, DocumentCopy, DocumentSource};
-    use mcp_authflow_types::ClientId;
+    use mcp_authflow::record::{
+        AccessTokenFormat, ClientProfile, DocumentCopy, DocumentSource, ScopeDescription,
+    };
+    use mcp_authflow_types::{ClientId, Resource};
 
     use super::*;
 
@@ -545,6 +557,36 @@ mod tests {
         assert_eq!(marks(ClientOrigin::MetadataDocument, 2, Some(1)), (false, false));
         // Its page says when it registered itself.
         assert_eq!(marks(ClientOrigin::Registration, 0, None), (true, false));
+    }
+
+    /// P4: what a scope includes since it was asked for, or granted, is not said to be allowed.
+    #[test]
+    fn a_scope_is_not_said_to_include_what_came_to_it_later() {
+        let scope = |text: &str| Scope::parse(text).unwrap();
+        let described = |token: &str, words: &str, includes: &str| ScopeDescription {
+            includes: scope(includes),
+            ..ScopeDescription::new(ScopeToken::parse(token).unwrap(), words)
+        };
+        let record = ResourceRecord {
+            resource: Resource::parse("https://rs.example/mcp").unwrap(),
+            name: "Notes".to_owned(),
+            scopes: vec![
+                described("write", "Change notes", "read delete"),
+                described("read", "Read notes", ""),
+                described("delete", "Delete notes", ""),
+            ],
+            access_token_format: AccessTokenFormat::Opaque,
+            created_at: at(0),
+        };
+        let write = ScopeToken::parse("write").unwrap();
+        let includes = |all: &str| {
+            let view = scope_view(Some(&record), &write, String::new(), &scope(all));
+            let words = view.includes.iter().map(ToString::to_string);
+            words.collect::<Vec<_>>()
+        };
+        assert_eq!(includes("read write"), ["Read notes"]);
+        assert_eq!(includes("write"), [""; 0]);
+        assert_eq!(includes("delete read write"), ["Delete notes", "Read notes"]);
     }
 
     /// CD-12, CM-12: the name and the picture of a client are its own choice.
