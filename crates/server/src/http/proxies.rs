@@ -14,8 +14,12 @@ pub(super) fn note_client_address(
 ) {
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
         let values = request.headers().get_all(forwarding.name());
-        let values = values.iter().filter_map(|value| value.to_str().ok());
-        let client = proxies.client(peer.ip(), forwarding, values);
+        // What a caller sent of it may be anything; what the proxy wrote behind it, in the same line, counts all the same.
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        let client = proxies.client(peer.ip(), forwarding, values.iter().map(AsRef::as_ref));
         request.extensions_mut().insert(ClientAddress(client));
     }
 }
@@ -47,6 +51,29 @@ mod tests {
             assert_eq!(
                 request.extensions().get::<ClientAddress>(),
                 Some(&ClientAddress(client.parse().unwrap()))
+            );
+        }
+    }
+
+    /// P10, S-149: bytes that are no text, sent by the caller, do not hide whom the proxy speaks for.
+    #[test]
+    fn bytes_beyond_ascii_do_not_hide_the_caller_behind_the_proxy() {
+        let proxies = TrustedProxies::parse("10.0.0.0/8").unwrap();
+        for (forwarding, sent) in [
+            (ForwardingHeader::XForwardedFor, &b"\xff, 203.0.113.1"[..]),
+            (ForwardingHeader::XForwardedFor, "\u{e9}, 203.0.113.1".as_bytes()),
+            (ForwardingHeader::Forwarded, b"for=\xe9, for=203.0.113.1"),
+        ] {
+            let mut request = Request::get("/")
+                .header(forwarding.name(), sent)
+                .extension(ConnectInfo::<SocketAddr>("10.0.0.1:80".parse().unwrap()))
+                .body(Body::empty())
+                .unwrap();
+            note_client_address(&proxies, forwarding, &mut request);
+            assert_eq!(
+                request.extensions().get::<ClientAddress>(),
+                Some(&ClientAddress("203.0.113.1".parse().unwrap())),
+                "{sent:?}"
             );
         }
     }
