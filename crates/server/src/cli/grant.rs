@@ -36,12 +36,16 @@ pub(super) enum GrantVerb {
         all: bool,
     },
     /// End grants: every access token, refresh token and code beneath them stops at once
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "authflow grant revoke [OPTIONS] <GRANT>\n       authflow grant revoke [OPTIONS] --user <NAME> [--client <ID>]",
+        after_help = "Examples:
   authflow grant revoke 0123456789abcdef0123456789abcdef
   authflow grant revoke --user alice --client https://app.example/client.json
   authflow grant revoke --user alice
 
-The account stays signed in; to end that too, see authflow user sign-out.")]
+The account stays signed in; to end that too, see authflow user sign-out.
+Every grant to one client, whoever gave it: authflow client revoke."
+    )]
     Revoke {
         /// The grant, as authflow grant list names it
         #[arg(value_parser = grant_id, conflicts_with_all = ["user", "client"], required_unless_present = "user")]

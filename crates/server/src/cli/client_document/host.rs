@@ -40,8 +40,7 @@ pub(crate) enum HostVerb {
     },
     /// Keep them out, and end everything issued to them at once
     #[command(
-        after_help = "Its sub-domains are denied as well, and any port unless one is named. A host that was allowed by its own name
-stays.
+        after_help = "Its sub-domains are denied as well, and any port unless one is named. A host that was allowed by its own name stays.
 
 Example:
   authflow client-document host deny evil.example"
