@@ -7,7 +7,7 @@ use mcp_authflow::{
     settings::ClientDocumentSettings,
 };
 
-use super::{ConfigError, Reader};
+use super::{ConfigError, Reader, duration};
 
 const TRUST: &str = "client_documents.trust";
 const HOSTS: &str = "client_documents.hosts";
@@ -45,11 +45,14 @@ pub(super) fn read(
         }
     };
     settings.max_age = read.duration("client_documents.max_age", settings.max_age, SECOND..=DAY)?;
-    settings.min_age = read.duration(
-        "client_documents.min_age",
-        settings.min_age,
-        SECOND..=settings.max_age,
-    )?;
+    settings.min_age = read.duration("client_documents.min_age", settings.min_age, SECOND..=DAY)?;
+    if settings.min_age > settings.max_age {
+        return Err(ConfigError::Unsafe(format!(
+            "client_documents.min_age is {} and longer than client_documents.max_age, {}: lower the one or raise the other",
+            duration::print(settings.min_age),
+            duration::print(settings.max_age)
+        )));
+    }
     settings.last_good = read.duration(
         "client_documents.last_good",
         settings.last_good,

@@ -42,16 +42,19 @@ impl KnownClientsConfig {
         let mut list = |key| {
             read.with(key, "", |text| {
                 let switches = Switch::parse_list(text)?;
-                let unknown = switches
-                    .iter()
-                    .filter_map(|one| one.client.as_deref())
-                    .find(|name| table.entry(name).is_none());
-                match unknown {
-                    Some(name) => Err(format!(
-                        "{name} is no known client; authflow known-clients list shows them"
-                    )),
-                    None => Ok(switches),
+                for Switch { client, leniency } in &switches {
+                    let Some(name) = client else { continue };
+                    let entry = table.entry(name).ok_or_else(|| {
+                        format!("{name} is no known client; authflow known-clients list shows them")
+                    })?;
+                    if !entry.leniencies().any(|one| one == *leniency) {
+                        return Err(format!(
+                            "{name} is not known to need {leniency}, so this changes nothing; authflow known-clients show \
+                             {name} says what it needs, and an entry of that name in known_clients.file can say more"
+                        ));
+                    }
                 }
+                Ok(switches)
             })
         };
         let switches = Switches {

@@ -418,10 +418,38 @@ fn the_section_of_client_documents_says_whose_count() {
         ("trust = \"some\"", "write one of open, only, all_but, ask"),
         ("trust = \"only\"", "names no host"),
         ("trust = \"ask\"\nhosts = \"a.example\"", "host allow"),
-        ("hosts = \"https://a.example/\"\ntrust = \"only\"", "a host is a name"),
+        (
+            "hosts = \"https://a.example/\"\ntrust = \"only\"",
+            "a host is a name",
+        ),
         ("max_age = \"2d\"", "client_documents.max_age"),
         ("min_age = \"2h\"\nmax_age = \"1h\"", "client_documents.min_age"),
+        ("max_age = \"10s\"", "longer than client_documents.max_age, 10s"),
         ("max_bytes = 5", "unknown key"),
+    ] {
+        let error = section(wrong).unwrap_err();
+        assert!(error.contains(said), "{wrong}: {error}");
+    }
+}
+
+/// A switch that could change nothing is a mistake, and not silently so.
+#[test]
+fn a_leniency_is_switched_for_clients_that_are_known_to_need_it() {
+    let section = |text: &str| read(&format!("[known_clients]\n{text}"), &[], &[]);
+    for fine in [
+        "on = [\"opencode/loopback-path\"]",
+        "on = [\"loopback-path\"]",
+        "off = [\"claude/secret-in-body\"]",
+    ] {
+        assert!(section(fine).is_ok(), "{fine}");
+    }
+    for (wrong, said) in [
+        ("on = [\"zed/loopback-path\"]", "authflow known-clients show zed"),
+        (
+            "off = [\"opencode/secret-in-body\"]",
+            "is not known to need secret-in-body",
+        ),
+        ("on = [\"opencod/loopback-path\"]", "is no known client"),
     ] {
         let error = section(wrong).unwrap_err();
         assert!(error.contains(said), "{wrong}: {error}");

@@ -15,7 +15,7 @@ pub(crate) struct Switches {
 pub(crate) struct Switch {
     /// Whom it is for; everyone in the table otherwise.
     pub(crate) client: Option<String>,
-    leniency: Leniency,
+    pub(crate) leniency: Leniency,
 }
 
 impl Switch {
