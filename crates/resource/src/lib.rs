@@ -90,9 +90,9 @@ pub mod metadata;
 pub mod normalize_path;
 pub mod outbound;
 mod refusal;
-mod rest_of_body;
 pub mod request_log;
 pub mod response_validation;
+mod rest_of_body;
 #[cfg(feature = "rmcp")]
 pub mod rmcp;
 pub mod safe_url;

@@ -6,7 +6,6 @@
 
 use std::{future::poll_fn, pin::pin, time::Duration};
 
-use bytes::Buf as _;
 use http::{HeaderMap, header::EXPECT};
 use http_body::Body;
 
@@ -26,7 +25,7 @@ pub(crate) async fn skip<B: Body>(headers: &HeaderMap, body: B) {
         let mut body = pin!(body);
         let mut left = MAX_BYTES;
         while let Some(Ok(frame)) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
-            let length = frame.data_ref().map_or(0, |data| data.remaining());
+            let length = frame.data_ref().map_or(0, bytes::Buf::remaining);
             match left.checked_sub(length) {
                 Some(rest) => left = rest,
                 None => return,

@@ -18,7 +18,7 @@ use mcp_authflow_types::{
 use crate::{
     cli::{
         client::{self, NewClient, application_type},
-        resource::{self, FormatName, NewResource, read_scope, included_scopes, tool_names},
+        resource::{self, FormatName, NewResource, included_scopes, read_scope, tool_names},
         user,
     },
     config::{ConfigError, malformed},

@@ -110,8 +110,8 @@ impl Filter {
 /// The issuer and the MCP server of a cell, for as long as it is judged.
 #[derive(Debug)]
 enum Premises {
-    Door(Door),
-    House(House),
+    Door(Box<Door>),
+    House(Box<House>),
 }
 
 impl Premises {
@@ -193,12 +193,12 @@ async fn judge_cell(keeper: &Keeper<'_>, documents: &DocumentHost, cell: Cell) -
     let serve = |issuer_path| -> Result<Premises> {
         let mut house = keeper.serve_with(STORE, issuer_path, &clients, &trusted)?;
         keeper.open_mcp(&mut house, false)?;
-        Ok(Premises::House(house))
+        Ok(Premises::House(Box::new(house)))
     };
     let premises = match layout {
         Layout::SameOrigin => {
             let behind = Behind::Command(McpServer::TypeScript.on_stdio()?);
-            Premises::Door(keeper.protect_with(behind, &clients, &trusted)?)
+            Premises::Door(Box::new(keeper.protect_with(behind, &clients, &trusted)?))
         }
         Layout::SplitOrigin => serve("")?,
         Layout::IssuerWithPath => serve(ISSUER_PATH)?,

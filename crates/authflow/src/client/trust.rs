@@ -46,8 +46,10 @@ impl DomainName {
 
     fn of_url(url: &str) -> Option<Self> {
         let uri = Uri::parse(url).filter(|uri| uri.scheme == "https")?;
-        let authority = uri.authority.filter(|authority| !authority.host.is_empty())?;
-        let host = authority.host.to_ascii_lowercase();
+        let authority = uri.authority?;
+        // A dot at the end is a second spelling of the same name.
+        let host = authority.host.strip_suffix('.').unwrap_or(authority.host);
+        let host = Some(host.to_ascii_lowercase()).filter(|host| !host.is_empty())?;
         Some(Self(match authority.port {
             None | Some(443) => host.into(),
             Some(port) => format!("{host}:{port}").into(),
@@ -182,11 +184,14 @@ mod tests {
             ("APP.example:443", "app.example"),
             ("app.example:8443", "app.example:8443"),
             ("[::1]:8443", "[::1]:8443"),
+            ("app.example.", "app.example"),
+            ("app.example.:8443", "app.example:8443"),
         ] {
             assert_eq!(host(text).as_str(), as_compared);
         }
         for bad in [
             "",
+            ".",
             "https://app.example",
             "app.example/x",
             "u@app.example",

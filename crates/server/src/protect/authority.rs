@@ -478,7 +478,9 @@ mod tests {
         ];
         let with = |names: [&str; 3]| -> Vec<(String, String)> {
             let pairs = words.iter().zip(names);
-            pairs.map(|(words, names)| ((*words).to_owned(), names.to_owned())).collect()
+            pairs
+                .map(|(words, names)| ((*words).to_owned(), names.to_owned()))
+                .collect()
         };
         let reading = "read_1 read_2 read_3 read_4 read_5 read_6 read_7 read_8";
         assert_eq!(described(Some(&found(&tools))), with([reading, "write", "burn"]));

@@ -266,7 +266,10 @@ pub async fn a_registration_is_replaced_under_its_own_token_only(store: &dyn Who
     let again = store.register_client(&client, &sample::hash()).await.unwrap();
     assert_eq!(again, AddClient::Taken);
     assert_eq!(load(store, &client.id).await, Some(client.clone()));
-    assert_eq!(registration(store, &client.id).await, Some((client.clone(), token)));
+    assert_eq!(
+        registration(store, &client.id).await,
+        Some((client.clone(), token))
+    );
 
     let mut replacement = ReplaceRegistration {
         client_id: client.id.clone(),
@@ -291,7 +294,10 @@ pub async fn a_registration_is_replaced_under_its_own_token_only(store: &dyn Who
     // What is not said stays: the secret with the one before it, the generation, and the end.
     assert!(store.replace_registration(&replacement).await.unwrap());
     client.profile = replacement.profile.clone();
-    assert_eq!(registration(store, &client.id).await, Some((client.clone(), token)));
+    assert_eq!(
+        registration(store, &client.id).await,
+        Some((client.clone(), token))
+    );
 
     for secret in [Some(second), None] {
         replacement.secret = secret;

@@ -293,7 +293,9 @@ pub(crate) fn narrow(
             };
             let wanted = if asked.is_empty() { &default } else { &asked };
             let scope = wanted.narrow_to(&on_offer);
-            let scope = record.as_ref().map_or(scope.clone(), |record| record.expand(&scope));
+            let scope = record
+                .as_ref()
+                .map_or(scope.clone(), |record| record.expand(&scope));
             let nothing_is_left = scope.is_empty() && !wanted.is_empty();
             (!nothing_is_left).then(|| PendingResource {
                 record,
