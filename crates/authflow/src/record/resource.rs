@@ -91,7 +91,7 @@ impl ScopeDescription {
     ///
     /// let mut scope = ScopeDescription::new(ScopeToken::parse("notes:read")?, "Read your notes");
     /// scope.tools = vec!["list_notes".to_owned(), "read_note".to_owned()];
-    /// # Ok::<(), mcp_authflow_types::InvalidScope>(())
+    /// # Ok::<(), mcp_authflow_types::scope::InvalidScope>(())
     /// ```
     pub fn new(token: ScopeToken, description: impl Into<String>) -> Self {
         Self {
