@@ -1,6 +1,6 @@
 //! Copies that the operator keeps, for hosts that refuse servers.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use mcp_authflow::{
@@ -181,14 +181,19 @@ pub(super) async fn refetch(opened: &Opened, client_id: &ClientId, output: Outpu
         .into());
     };
     let now = SystemClock.now();
-    put(opened, client_id, now, true, |old| ClientProfile {
-        document: Some(DocumentCopy {
-            fresh_until: now,
-            ..old.and_then(|old| old.document).unwrap_or(copy)
-        }),
-        ..old
-            .cloned()
-            .unwrap_or_else(|| ClientProfile::new(ClientOrigin::MetadataDocument))
+    put(opened, client_id, now, true, |old| {
+        let copy = old.and_then(|old| old.document).unwrap_or(copy);
+        ClientProfile {
+            document: Some(DocumentCopy {
+                // Another copy than before: a node that fetched a moment ago, and has not put that yet, is outrun.
+                fetched_at: copy.fetched_at - Duration::from_secs(1),
+                fresh_until: now,
+                ..copy
+            }),
+            ..old
+                .cloned()
+                .unwrap_or_else(|| ClientProfile::new(ClientOrigin::MetadataDocument))
+        }
     })
     .await?;
     note(
