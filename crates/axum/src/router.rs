@@ -1,5 +1,7 @@
 //! All routes on one screen.
 
+mod registration;
+
 use std::sync::Arc;
 
 use axum::{
@@ -12,17 +14,18 @@ use axum::{
 };
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use mcp_authflow::{
-    AuthorizationRequest, AuthorizationServer, Authorize, DeviceDecided, ManageRegistration, PageReason,
-    Pending, UserCodeEntry, port::Entropy, record::InteractionId,
+    AuthorizationRequest, AuthorizationServer, Authorize, DeviceDecided, PageReason, Pending, UserCodeEntry,
+    port::Entropy, record::InteractionId,
 };
 use mcp_authflow_types::{ErrorCode, ErrorResponse, Form, Issuer, Prompt, metadata::well_known_paths};
 
+use self::registration::{read_registration, register, remove_registration, update_registration};
 use crate::{
     browser_cookie::{BrowserCookie, BrowserSecret},
     cors,
     interact::{DeviceOutcome, DeviceVisit, Interact, Outcome, Visit},
     reply,
-    request::{FormBody, authorization, client_address, is_form, is_json, read_body},
+    request::{FormBody, client_address, is_form, read_body},
     to_its_end::to_its_end,
 };
 
@@ -428,131 +431,6 @@ async fn introspect(State(edge): State<Edge>, request: Request<Body>) -> Respons
 async fn run_introspect(edge: &Edge, request: Request<Body>) -> Result<String, ErrorResponse> {
     let body = FormBody::read(request).await?;
     Ok(edge.server.introspect(body.words(&body.form()?)).await?.body())
-}
-
-/// RFC 7591 §3: 201 with everything that was stored.
-async fn register(State(edge): State<Edge>, request: Request<Body>) -> Response {
-    cors::open(match run_register(&edge, request).await {
-        Ok(body) => reply::json(StatusCode::CREATED, body),
-        Err(error) => reply::error(&error),
-    })
-}
-
-async fn run_register(edge: &Edge, request: Request<Body>) -> Result<String, ErrorResponse> {
-    let (parts, body) = request.into_parts();
-    if !is_json(&parts.headers) {
-        return Err(not_json());
-    }
-    let authorization = authorization(&parts.headers)?;
-    let body = read_body(body).await?;
-    let address = client_address(&parts);
-    let server = edge.server.clone();
-    to_its_end(async move {
-        Ok(server
-            .register(&body, authorization.as_deref(), address)
-            .await?
-            .body())
-    })
-    .await
-}
-
-/// RFC 7592 §2.1: 200 with everything that is stored.
-async fn read_registration(
-    State(edge): State<Edge>,
-    client_id: Result<Path<String>, PathRejection>,
-    request: Request<Body>,
-) -> Response {
-    let (parts, _) = request.into_parts();
-    let read = async {
-        let authorization = authorization(&parts.headers)?;
-        let request = ManageRegistration {
-            client_id: &client_of(client_id),
-            authorization: authorization.as_deref(),
-            address: client_address(&parts),
-        };
-        edge.server.read_registration(request).await
-    };
-    cors::open(match read.await {
-        Ok(registration) => reply::json(StatusCode::OK, registration.body()),
-        Err(error) => reply::error(&error),
-    })
-}
-
-/// RFC 7592 §2.2: 200 with everything that is stored now.
-async fn update_registration(
-    State(edge): State<Edge>,
-    client_id: Result<Path<String>, PathRejection>,
-    request: Request<Body>,
-) -> Response {
-    cors::open(
-        match run_update_registration(&edge, client_of(client_id), request).await {
-            Ok(body) => reply::json(StatusCode::OK, body),
-            Err(error) => reply::error(&error),
-        },
-    )
-}
-
-async fn run_update_registration(
-    edge: &Edge,
-    client_id: String,
-    request: Request<Body>,
-) -> Result<String, ErrorResponse> {
-    let (parts, body) = request.into_parts();
-    if !is_json(&parts.headers) {
-        return Err(not_json());
-    }
-    let authorization = authorization(&parts.headers)?;
-    let body = read_body(body).await?;
-    let address = client_address(&parts);
-    let server = edge.server.clone();
-    to_its_end(async move {
-        let request = ManageRegistration {
-            client_id: &client_id,
-            authorization: authorization.as_deref(),
-            address,
-        };
-        Ok(server.update_registration(request, &body).await?.body())
-    })
-    .await
-}
-
-/// RFC 7592 §2.3: 204.
-async fn remove_registration(
-    State(edge): State<Edge>,
-    client_id: Result<Path<String>, PathRejection>,
-    request: Request<Body>,
-) -> Response {
-    let (parts, _) = request.into_parts();
-    let (client_id, address) = (client_of(client_id), client_address(&parts));
-    let server = edge.server.clone();
-    let removed = async {
-        let authorization = authorization(&parts.headers)?;
-        to_its_end(async move {
-            let request = ManageRegistration {
-                client_id: &client_id,
-                authorization: authorization.as_deref(),
-                address,
-            };
-            server.remove_registration(request).await
-        })
-        .await
-    };
-    cors::open(match removed.await {
-        Ok(()) => reply::no_content(),
-        Err(error) => reply::error(&error),
-    })
-}
-
-/// The client of the address; what cannot be read is nobody's identifier.
-fn client_of(client_id: Result<Path<String>, PathRejection>) -> String {
-    client_id.map(|Path(id)| id).unwrap_or_default()
-}
-
-fn not_json() -> ErrorResponse {
-    ErrorResponse {
-        status: Some(415),
-        ..ErrorResponse::invalid_request("the content type is not application/json")
-    }
 }
 
 /// The path of a request's page.

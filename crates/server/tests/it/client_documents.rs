@@ -130,7 +130,15 @@ async fn an_administrator_has_a_document_fetched_anew() {
         200,
         "the copy counts for five minutes"
     );
+    let fetched_at = || {
+        let listed = house.server.run(["client-document", "list", "--json"]).unwrap();
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        listed[0]["document"]["fetched_at"].clone()
+    };
+    let before = fetched_at();
     house.server.run(["client-document", "refetch", &id]).unwrap();
+    // Nodes put a copy by naming the one that they saw: one that is being fetched at this moment must not fit any more.
+    assert_ne!(fetched_at(), before);
     until_page_status(&house, &id, 503).await;
 }
 
