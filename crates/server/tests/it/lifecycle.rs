@@ -199,6 +199,7 @@ fn a_setting_that_weakens_safety_is_warned_of_at_the_start() {
                 "https://auth.test",
             ])
             .args(["--database-url", "memory:"])
+            .env("AUTHFLOW_CHECK_PUBLIC_URL", "false")
             .env("AUTHFLOW_TRUSTED_PROXIES", "127.0.0.1")
             .env(
                 "AUTHFLOW_DANGEROUS_ACCEPT_UNREGISTERED_LOOPBACK_RESOURCES",

@@ -50,7 +50,9 @@ impl PublicServer {
             ])
             .arg("--data-dir")
             .arg(folder.path())
-            .env("AUTHFLOW_TRUSTED_PROXIES", "127.0.0.1");
+            .env("AUTHFLOW_TRUSTED_PROXIES", "127.0.0.1")
+            // Nobody of that name is to be asked by a test.
+            .env("AUTHFLOW_CHECK_PUBLIC_URL", "false");
         let mut process = OwnedProcess::spawn(
             "authflow",
             &mut command,
